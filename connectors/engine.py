@@ -1,0 +1,372 @@
+"""The engine: one dataflow execution per assignment of partitions, and the bookkeeping between Kafka and the stages.
+
+The source asks `pull` for items, the sink hands the answers to `push`; everything happens on one thread. Nothing new is
+read until the sink has seen everything that was: so whenever the group takes partitions away, the pipeline is idle, and
+what is pending can be committed on the spot.
+"""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from confluent_kafka import KafkaException
+
+from connectors.delivery import Delivery, Doubt
+from connectors.ledger import EngineObserver, Ledger, Partition
+from connectors.logs import logger
+from connectors.membership import Membership
+from connectors.reader import Reader, Run
+from connectors.takeover import Takeover
+from operators.batches import Encoded, Messages, Span
+from operators.control import Barrier, Flush, Restore, StageSnapshot
+
+log = logger()
+
+BACKOFF_S = 1.0
+SPARE_AFTER_S = 1.0
+"""A new member is told its partitions well within this."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """How often things happen. Seconds on a monotonic clock; none of it reaches a result."""
+
+    batch_max: int = 5000
+    commit_interval_s: float = 0.1
+    snapshot_interval_s: float = 10.0
+    poll_s: float = 0.02
+
+
+class Engine:
+    """Runs one flow on the partitions that the group gives to this process."""
+
+    def __init__(
+        self,
+        flow: str,
+        ledger: Ledger,
+        reader: Reader,
+        takeover: Takeover,
+        connect: Callable[[], Delivery],
+        join: Callable[[Callable[[list[int]], None]], Membership],
+        observer: EngineObserver,
+        pace: Pace,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """Put the parts together; nothing is joined before `run`.
+
+        Args:
+            flow: its name.
+            ledger: keeps what is owed to Kafka.
+            reader: reads the input.
+            takeover: opens partitions.
+            connect: makes a fresh delivery, fencing this process's own earlier one.
+            join: joins the group, given what to call before partitions are given up.
+            observer: is told what happens.
+            pace: how often things happen.
+            clock: monotonic seconds.
+        """
+        self.flow = flow
+        self.pace = pace
+        self.failure: BaseException | None = None
+        self._ledger = ledger
+        self._reader = reader
+        self._takeover = takeover
+        self._connect = connect
+        self._join = join
+        self._membership: Membership | None = None
+        self._observer = observer
+        self._clock = clock
+        self._stopping = False
+        self._kept: dict[int, tuple[Partition, dict[str, StageSnapshot]]] = {}
+        self._opening: list[Restore] = []
+        self._in_flight = 0
+        self._ending = False
+        self._doubt: Doubt | None = None
+        self._last_commit = 0.0
+        self._last_report = 0.0
+        self._without_since: float | None = None
+        self._caught_up: list[int] = []  # partitions that went live with what is in the pipeline now
+
+    # -- the life of the process ---------------------------------------------------------------------------------------
+
+    def stop(self) -> None:
+        """Finish what is in hand, commit, snapshot, leave the group. Safe to call from a signal handler."""
+        self._stopping = True
+
+    def run(self, execute: Callable[[], None]) -> None:
+        """Serve assignments until stopped.
+
+        Args:
+            execute: runs the dataflow once, from this engine's source to its sink, until the source ends.
+
+        Raises:
+            CannotStart, OffsetGone, KafkaException: what a restart would not mend.
+        """
+        self._membership = self._join(self._revoked)
+        try:
+            while not self._stopping:
+                if self._assignment_ready():
+                    execute()
+                    self._after_execution()
+        finally:
+            self._ledger.forget()
+            self._membership.close()
+            self._reader.close()
+
+    def _assignment_ready(self) -> bool:
+        """Take over what the group has given; False when there is nothing to run, or it changed meanwhile."""
+        membership = self._member()
+        membership.poll(0.1)
+        self._observer.beat()
+        if membership.lost:
+            self._reset()
+        membership.changed = membership.lost = False
+        ours = sorted(membership.partitions)
+        self._observer.assigned(ours, ready=not ours and self._is_spare())
+        if not ours:
+            return False
+        self._without_since = None
+        try:
+            if self._ledger.delivery is None:
+                self._ledger.delivery = self._connect()
+            opened = self._open(ours)
+            if opened is None:
+                return False
+            self._ledger.claim(membership)
+        except (Doubt, KafkaException) as error:
+            log.warning("not_started_trying_again", flow=self.flow, detail=str(error))
+            self._reset()
+            time.sleep(BACKOFF_S)
+            return False
+        self._opening = opened
+        self._reader.assign({number: each.position for number, each in self._ledger.partitions.items()})
+        self._tell_assigned()
+        return True
+
+    def _is_spare(self) -> bool:
+        """Whether we have been a member without partitions for a while: such a process waits on purpose."""
+        if not self._member().confirmed:
+            self._without_since = None
+            return False
+        now = self._clock()
+        self._without_since = self._without_since or now
+        return now - self._without_since >= SPARE_AFTER_S
+
+    def _open(self, ours: list[int]) -> list[Restore] | None:
+        membership = self._member()
+        fresh = [number for number in ours if number not in self._kept]
+        if fresh and self._ledger.delivery is not None:
+            self._takeover.fence_former_owners(fresh, self._ledger.delivery.owner)
+        self._ledger.partitions = {}
+        restores = []
+        for number in ours:
+            if number in self._kept:
+                partition, states = self._kept[number]
+            else:
+                opened = self._takeover.open(number, self._reader, self._observer, self._beat_and_poll)
+                now = self._clock()
+                partition = Partition(
+                    opened,
+                    opened.start,
+                    opened.places,
+                    done=opened.committed,
+                    barrier_at=opened.start,
+                    barrier_time=now,
+                )
+                states = opened.states
+                partition.live = opened.start >= opened.committed
+                log.info("opened", flow=self.flow, partition=number, offset=opened.start, committed=opened.committed)
+            self._ledger.partitions[number] = partition
+            restores.append(Restore(number, states))
+            self._beat_and_poll()
+            if membership.changed:
+                return None
+        self._kept = {}
+        return restores
+
+    def _after_execution(self) -> None:
+        if self.failure is not None:
+            raise self.failure
+        self._in_flight = 0
+        self._ending = False
+        self._caught_up = []
+        if self._doubt is not None or self._member().lost:
+            why = str(self._doubt or "partitions were lost")
+            log.warning("starting_again_from_what_is_committed", flow=self.flow, detail=why)
+            self._reset()
+
+    def _reset(self) -> None:
+        """Forget everything that is not committed."""
+        self._ledger.forget()
+        self._doubt = None
+        self._kept = {}
+
+    # -- the source's side ---------------------------------------------------------------------------------------------
+
+    def pull(self) -> list[Any]:
+        """The next items for the stages.
+
+        Raises:
+            StopIteration: this execution is over; `failure` says whether by an error.
+        """
+        if self.failure is not None:
+            raise StopIteration
+        if self._in_flight:
+            return []
+        self._beat_and_poll()
+        self._unless_in_doubt(self._ledger.settle, wait=False)
+        if self._ending or self._doubt is not None or self._member().lost:
+            raise StopIteration
+        self._tell_caught_up()
+        if self._stopping or self._member().changed:
+            items = self._last_items()
+        else:
+            items = [*self._opening, *self._next_items()]
+            self._opening = []
+        self._in_flight = len(items)
+        return items
+
+    def _last_items(self) -> list[Any]:
+        self._ending = True
+        if self._opening:  # nothing was read yet
+            return []
+        live = [each for each in self._ledger.partitions.items() if each[1].live]
+        keep = not self._stopping
+        barriers = [Barrier(number, each.position, keep=keep) for number, each in live if keep or self._moved(each)]
+        return [*barriers, Flush(final=self._stopping)]
+
+    def _next_items(self) -> list[Any]:
+        runs = self._reader.read(self.pace.batch_max, 0.0 if self._opening else self.pace.poll_s)
+        items: list[Any] = []
+        for number, run in runs.items():
+            items += self._batches(number, self._ledger.partitions[number], run)
+        now = self._clock()
+        for number, partition in self._ledger.partitions.items():
+            due = now - partition.barrier_time >= self.pace.snapshot_interval_s
+            if due and partition.live and partition.storing is None and self._moved(partition):
+                partition.barrier_at, partition.barrier_time = partition.position, now
+                items.append(Barrier(number, partition.position))
+        if now - self._last_commit >= self.pace.commit_interval_s and (items or self._ledger.dirty):
+            items.append(Flush())
+            self._last_commit = now
+        if now - self._last_report >= 1.0:
+            self._report(now)
+        return items
+
+    def _batches(self, number: int, partition: Partition, run: Run) -> list[Messages]:
+        """Cut a run at C: what lies below is rolled forward over, muted."""
+        batches = []
+        messages = run.messages
+        goal = partition.opened.committed
+        if not partition.live:
+            below = [message for message in messages if message.offset() < goal]
+            if below:
+                batches.append(self._messages(number, below, muted=True))
+            messages = messages[len(below) :]
+            partition.live = bool(messages) or (bool(below) and below[-1].offset() + 1 >= goal)
+            partition.live |= run.end is not None and run.end >= goal
+            span = max(1, goal - partition.opened.start)
+            done = (below[-1].offset() + 1 - partition.opened.start) / span if below else 0.0
+            if partition.live:
+                self._caught_up.append(number)
+            elif below:
+                self._observer.restoring(number, 0.5 + done / 2)
+        if messages:
+            batches.append(self._messages(number, messages, muted=False))
+        if batches:
+            partition.position = batches[-1].span.next
+        return batches
+
+    def _messages(self, number: int, messages: list[Any], *, muted: bool) -> Messages:
+        offsets = [message.offset() for message in messages]
+        return Messages(
+            Span(number, offsets[0], offsets[-1] + 1, muted),
+            self._reader.topic,
+            [message.value() for message in messages],
+            [message.key() for message in messages],
+            offsets,
+            [message.timestamp()[1] for message in messages],
+        )
+
+    # -- the sink's side -----------------------------------------------------------------------------------------------
+
+    def push(self, items: list[Any]) -> None:
+        """Take the answers, in the order of what `pull` gave out."""
+        for item in items:
+            self._in_flight -= 1
+            self._unless_in_doubt(self._take, item)
+
+    def fail(self, error: BaseException) -> None:
+        """End this execution; `run` raises the error."""
+        self.failure = error
+
+    def _take(self, item: Any) -> None:
+        if isinstance(item, Encoded):
+            self._ledger.write(item)
+        elif isinstance(item, Flush):
+            self._ledger.commit(self._member(), released=item.final)
+            if self._ending:
+                self._ledger.settle()
+        elif isinstance(item, Barrier):
+            if item.keep:
+                self._kept[item.partition] = (self._ledger.partitions[item.partition], item.snapshots)
+            else:
+                self._ledger.store(item)
+
+    # -- committing ----------------------------------------------------------------------------------------------------
+
+    def _revoked(self, gone: list[int]) -> None:
+        """The group takes partitions away: commit what is pending now. The pipeline is idle (see the module's text)."""
+        if self._ledger.delivery is not None and self._ledger.partitions:
+            ours = [number for number in gone if number in self._ledger.partitions]
+            self._unless_in_doubt(self._ledger.commit, self._member(), released=True, only=ours)
+            self._unless_in_doubt(self._ledger.settle)
+        for number in gone:
+            self._ledger.partitions.pop(number, None)
+            self._kept.pop(number, None)
+            self._observer.released(number)
+
+    # -- small things --------------------------------------------------------------------------------------------------
+
+    def _moved(self, partition: Partition) -> bool:
+        return partition.position > partition.barrier_at
+
+    def _unless_in_doubt(self, work: Callable[..., None], *given: Any, **more: Any) -> None:
+        """Do it, unless this execution is in doubt already; keep a doubt that comes of it."""
+        if self._doubt is None:
+            try:
+                work(*given, **more)
+            except Doubt as doubt:
+                self._doubt = doubt
+                self._observer.committed("doubt", 0.0)
+
+    def _tell_caught_up(self) -> None:
+        """Tell who is live: here, where the stages have answered all that was rolled forward over."""
+        for number in self._caught_up:
+            if number not in self._ledger.partitions:  # given up meanwhile
+                continue
+            log.info("live", flow=self.flow, partition=number, offset=self._ledger.partitions[number].done)
+            self._observer.restoring(number, 1.0)
+        if self._caught_up:
+            self._caught_up = []
+            self._tell_assigned()
+
+    def _tell_assigned(self) -> None:
+        ready = all(each.live for each in self._ledger.partitions.values())
+        self._observer.assigned(sorted(self._ledger.partitions), ready=ready)
+
+    def _beat_and_poll(self) -> None:
+        self._observer.beat()
+        self._member().poll(0.0)
+
+    def _member(self) -> Membership:
+        assert self._membership is not None, "run() joins the group"
+        return self._membership
+
+    def _report(self, now: float) -> None:
+        self._last_report = now
+        for number, partition in self._ledger.partitions.items():
+            high = self._reader.high_watermark(number)
+            if high >= 0:
+                self._observer.lag(number, max(0, high - partition.position), now - partition.barrier_time)

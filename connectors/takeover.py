@@ -1,0 +1,227 @@
+"""Taking a partition over: fence the former owner, read the committed offset, load the newest snapshot below it."""
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from confluent_kafka import Consumer, KafkaException, TopicPartition
+
+from connectors import progress, snapshots
+from connectors.delivery import Watchdog, fence
+from connectors.logs import logger
+from connectors.progress import Progress, SnapshotPlace
+from connectors.reader import OffsetGone, Reader
+from operators.control import StageSnapshot
+
+log = logger()
+
+COMMITTED_TIMEOUT_S = 60.0
+
+
+class RestoreObserver(Protocol):
+    """Who is told how far a restore is."""
+
+    def restoring(self, partition: int, share: float) -> None:
+        """Progress of a partition's restore, 0 to 1."""
+        ...
+
+
+class CannotStart(RuntimeError):
+    """A partition cannot be taken over without guessing; the message says what to do."""
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """Where a partition stands.
+
+    Attributes:
+        partition: Kafka partition of the input.
+        start: S, from where to read.
+        committed: C; outputs for records below it are in Kafka already.
+        begin: where the flow began on this partition.
+        places: the snapshots named beside C, newest first.
+        states: of the snapshot at S; empty where the flow starts from `begin`.
+    """
+
+    partition: int
+    start: int
+    committed: int
+    begin: int
+    places: tuple[SnapshotPlace, ...]
+    states: dict[str, StageSnapshot]
+
+
+class Takeover:
+    """Opens partitions that the group has given to this process."""
+
+    def __init__(
+        self,
+        config: Mapping[str, Any],
+        flow: str,
+        topic: str,
+        group: str,
+        store: snapshots.Store,
+        watchdog: Watchdog,
+        *,
+        transactional: bool,
+        start_at_end: bool,
+        fixed: Mapping[str, str],
+    ) -> None:
+        """Keep what is needed to ask.
+
+        Args:
+            config: librdkafka's.
+            flow: its name.
+            topic: the input.
+            group: the consumer group.
+            store: where snapshots lie.
+            watchdog: ends calls that never return.
+            transactional: whether former owners can and must be fenced.
+            start_at_end: where a group without a past begins.
+            fixed: fingerprints, by step id, that a snapshot must have: what it was made under cannot change.
+        """
+        self._config = dict(config)
+        self._flow = flow
+        self._topic = topic
+        self._group = group
+        self._store = store
+        self._watchdog = watchdog
+        self._transactional = transactional
+        self._start_at_end = start_at_end
+        self._fixed = dict(fixed)
+
+    def fence_former_owners(self, partitions: list[int], owner: str) -> None:
+        """Fence every transactional id that last committed one of the partitions and did not let it go.
+
+        Raises:
+            Doubt: a former owner could not be fenced now.
+        """
+        if not self._transactional:
+            return
+        former = {
+            told.owner
+            for told in (self._told(each) for each in self._offsets(partitions, stable=False))
+            if told is not None and not told.released and told.owner != owner
+        }
+        for each in sorted(former):
+            log.info("fencing", flow=self._flow, owner=each)
+            fence(self._config, each, self._watchdog)
+
+    def open(self, partition: int, reader: Reader, observer: RestoreObserver, poll: Callable[[], None]) -> Opened:
+        """Find out where to begin.
+
+        Args:
+            partition: of the input.
+            reader: asked for the log's bounds.
+            observer: told the share restored; loading the snapshot is the first half.
+            poll: serves the group meanwhile; may raise to give up.
+
+        Raises:
+            CannotStart: no state fits the committed offset; the message says what to do.
+        """
+        committed = self._committed(partition, poll)
+        low, high = reader.bounds(partition)
+        where = f"{self._topic}[{partition}]"
+        if committed.offset < 0:
+            if self._store.any(partition):
+                raise CannotStart(
+                    f"{where}: group {self._group} has no committed offset, but snapshots exist: the offset has "
+                    "expired or was deleted. Set it with kafka-consumer-groups --reset-offsets if you know where to "
+                    "go on, or remove the snapshots to begin anew."
+                )
+            begin = high if self._start_at_end else low
+            return Opened(partition, begin, begin, begin, (), {})
+        told = self._told(committed)
+        if told is None:
+            why = "the offset was set by another tool: state starts empty there"
+            log.warning("no_state", flow=self._flow, partition=partition, offset=committed.offset, detail=why)
+            return Opened(partition, committed.offset, committed.offset, committed.offset, (), {})
+        if committed.offset > high:
+            raise CannotStart(
+                f"{where}: committed offset {committed.offset} lies beyond the end of the log ({high}): was the topic "
+                f"made anew? Delete the group {self._group} and its snapshots to begin anew."
+            )
+        return self._from_snapshot(partition, committed.offset, told, low, observer)
+
+    def _from_snapshot(
+        self, partition: int, committed: int, told: Progress, low: int, observer: RestoreObserver
+    ) -> Opened:
+        where = f"{self._topic}[{partition}]"
+        faults = []
+        for place in told.snapshots:
+            if place.offset > committed:
+                faults.append(f"snapshot at {place.offset}: newer than the committed offset {committed}")
+            elif place.offset < low:
+                faults.append(f"snapshot at {place.offset}: older than the log, which starts at {low}")
+            else:
+                try:
+                    data = self._store.load(partition, place, lambda share: observer.restoring(partition, share / 2))
+                    states = snapshots.read(data, self._flow, partition, place)
+                except snapshots.SnapshotUnusable as error:
+                    log.warning("snapshot_unusable", flow=self._flow, partition=partition, detail=str(error))
+                    faults.append(str(error))
+                else:
+                    self._check_fixed(where, states)
+                    return Opened(partition, place.offset, committed, told.begin, told.snapshots, states)
+        if told.begin >= low:
+            if faults:
+                why = "no usable snapshot: everything is read again"
+                log.warning("no_state", flow=self._flow, partition=partition, offset=told.begin, detail=why)
+            return Opened(partition, told.begin, committed, told.begin, (), {})
+        raise CannotStart(
+            f"{where}: no state fits the committed offset {committed}: "
+            + "; ".join(
+                [*faults, f"the flow began at {told.begin}, which is no longer in the log (it starts at {low})"]
+            )
+            + f". Bring the snapshots back, or give the history up: reset the offsets of group {self._group} with "
+            "kafka-consumer-groups, and the state starts empty there."
+        )
+
+    def _check_fixed(self, where: str, states: dict[str, StageSnapshot]) -> None:
+        for step, fingerprint in self._fixed.items():
+            if step in states and states[step].fingerprint != fingerprint:
+                raise CannotStart(
+                    f"{where}: the state was made under another pseudonym key or key version: its users would not be "
+                    "recognised. Bring the key back; a new key is a replay into a new prefix."
+                )
+
+    def _committed(self, partition: int, poll: Callable[[], None]) -> TopicPartition:
+        deadline = time.monotonic() + COMMITTED_TIMEOUT_S
+        while True:
+            try:
+                return self._offsets([partition], stable=True)[0]
+            except KafkaException as error:
+                # A transaction on this offset is pending: it ends, or the broker ends it.
+                if time.monotonic() > deadline:
+                    raise CannotStart(f"{self._topic}[{partition}]: committed offset not told: {error}") from error
+                poll()
+
+    def _told(self, committed: TopicPartition) -> Progress | None:
+        try:
+            return progress.read(committed.metadata) if committed.offset >= 0 else None
+        except progress.UnreadableProgress as error:
+            raise CannotStart(f"{self._topic}[{committed.partition}]: {error}") from error
+
+    def _offsets(self, partitions: list[int], *, stable: bool) -> list[TopicPartition]:
+        # A consumer that never joins: it only asks for the group's offsets. Stable ones wait for pending transactions.
+        consumer = Consumer(
+            {
+                **self._config,
+                "group.id": self._group,
+                "isolation.level": "read_committed" if stable else "read_uncommitted",
+                "enable.auto.commit": False,
+            }
+        )
+        try:
+            asked = [TopicPartition(self._topic, partition) for partition in partitions]
+            found: list[TopicPartition] = consumer.committed(asked, timeout=3.0)
+            for each in found:
+                if each.error is not None:
+                    raise KafkaException(each.error)
+            return found
+        finally:
+            consumer.close()
+
+
+__all__ = ["CannotStart", "OffsetGone", "Opened", "Takeover"]

@@ -1,0 +1,1 @@
+"""Wiring: one file is one dataflow; the settings; the command line."""

@@ -1,0 +1,234 @@
+"""What flows between the stages: micro-batches of one Kafka partition, as columns, each stage adding its own.
+
+A batch is packaging only. Inside it every event sees the state left by the event before it, and the outputs of a stage
+do not depend on where batches are cut. Rejected input travels in the batch that read it: the sink commits offsets and
+dead letters together, and a stream of its own could be overtaken by the commit.
+"""
+
+from dataclasses import dataclass
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+F64 = NDArray[np.float64]
+I64 = NDArray[np.int64]
+U64 = NDArray[np.uint64]
+U8 = NDArray[np.uint8]
+Bool = NDArray[np.bool_]
+
+ATTRIBUTES = ("ip", "device", "counterparty", "type")
+"""Columns of `Decoded.attributes`, in order."""
+
+LATE, DUPLICATE, AHEAD = 1, 2, 4
+"""Bits of `Featured.flags`: later than allowed; an `id` seen before; a jump of stream time not yet confirmed."""
+
+TIERS = ("unknown", "low", "medium", "high", "critical")
+"""Names of the codes in `Tiered.tier` and `Tiered.standing`. `standing` is never unknown."""
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """The stretch of input one batch answers.
+
+    Attributes:
+        partition: Kafka partition of the input, and of every output derived from it.
+        first: offset of the first record.
+        next: the offset after the last record; becomes the committed offset.
+        muted: true while rolling forward to the committed offset: the outputs are in Kafka already.
+    """
+
+    partition: int
+    first: int
+    next: int
+    muted: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Messages:
+    """Raw records of one partition, as read; all lists have one entry per record, in offset order."""
+
+    span: Span
+    topic: str
+    values: list[bytes | None]
+    keys: list[bytes | None]
+    offsets: list[int]
+    timestamps_ms: list[int]  # Kafka's own record timestamp
+
+    @property
+    def events(self) -> int:
+        """Number of records."""
+        return len(self.values)
+
+
+@dataclass(frozen=True, slots=True)
+class Rejected:
+    """A record that could not be read: where it lies, and why. Never its bytes."""
+
+    offset: int
+    timestamp_ms: int  # Kafka's own record timestamp
+    reason: str  # a schemas.dead_letter.Reason value; the metric label
+    detail: str  # "expected X, got Y - at $.field", from closed templates: no value of the input
+
+
+@dataclass(frozen=True, slots=True)
+class Decoded:
+    """Readable events as columns of length n, and the records that were not readable.
+
+    Attributes:
+        offsets: shape (n,).
+        time_ms: event time, epoch milliseconds, shape (n,).
+        ids: the publisher's event ids.
+        users: pseudonyms as written to the outputs (`h1:...`).
+        user: 64 bits of the user's pseudonym, shape (n,); never 0.
+        id_hash: 64-bit hash of (user, id), shape (n,); never 0.
+        attributes: 64 bits of the pseudonyms of `ATTRIBUTES`, shape (n, 4); 0 where absent.
+        amount: shape (n,); NaN where absent.
+    """
+
+    span: Span
+    topic: str
+    offsets: I64
+    time_ms: I64
+    ids: list[str]
+    users: list[str]
+    user: U64
+    id_hash: U64
+    attributes: U64
+    amount: F64
+    rejected: list[Rejected]
+
+    @property
+    def events(self) -> int:
+        """Number of readable events."""
+        return len(self.ids)
+
+
+@dataclass(frozen=True, slots=True)
+class Featured:
+    """Features of every event, as they are once the event has been counted.
+
+    Attributes:
+        raw: values in their own units, shape (n, features), columns as in the catalogue.
+        features: the same mapped into [0, 1] by the catalogue's limits, shape (n, features).
+        flags: bits `LATE`, `DUPLICATE`, `AHEAD`, shape (n,). A flagged event changed no state here and must change
+            none further down.
+        teach: whether models of what is normal may learn from the event (not flagged, and within the cap per user),
+            shape (n,).
+    """
+
+    decoded: Decoded
+    raw: F64
+    features: F64
+    flags: U8
+    teach: Bool
+
+    @property
+    def span(self) -> Span:
+        """The stretch of input this batch answers."""
+        return self.decoded.span
+
+    @property
+    def events(self) -> int:
+        """Number of events."""
+        return self.decoded.events
+
+
+@dataclass(frozen=True, slots=True)
+class Scored:
+    """How unusual every event is; NaN while the stage is warming.
+
+    Attributes:
+        forest: Half-Space Trees, higher is more unusual, shape (n,).
+        evidence: directional evidence in nats, higher is riskier, shape (n,).
+        score: the stated combination of the two, shape (n,).
+        feature_tail: tail probability of each feature in its risky direction, shape (n, features).
+    """
+
+    featured: Featured
+    forest: F64
+    evidence: F64
+    score: F64
+    feature_tail: F64
+
+    @property
+    def span(self) -> Span:
+        """The stretch of input this batch answers."""
+        return self.featured.decoded.span
+
+    @property
+    def events(self) -> int:
+        """Number of events."""
+        return self.featured.events
+
+
+@dataclass(frozen=True, slots=True)
+class Calibrated:
+    """`tail[i]`: the share of past scores at least as high as this one, shape (n,); NaN while warming."""
+
+    scored: Scored
+    tail: F64
+
+    @property
+    def span(self) -> Span:
+        """The stretch of input this batch answers."""
+        return self.scored.featured.decoded.span
+
+    @property
+    def events(self) -> int:
+        """Number of events."""
+        return self.scored.events
+
+
+@dataclass(frozen=True, slots=True)
+class Reason:
+    """Why an event's tier is medium or above: one feature's share in it.
+
+    Attributes:
+        feature: name in the catalogue.
+        value: the event's value, in the feature's unit.
+        baseline: what is usual for this user, in the same unit.
+        contribution: evidence of this feature in nats (minus log of its tail probability).
+    """
+
+    feature: str
+    value: float
+    baseline: float
+    contribution: float
+
+
+@dataclass(frozen=True, slots=True)
+class Tiered:
+    """Decisions: codes into `TIERS`, shape (n,), and the reasons of events from medium up, by index."""
+
+    calibrated: Calibrated
+    tier: U8
+    standing: U8
+    reasons: dict[int, tuple[Reason, ...]]
+
+    @property
+    def span(self) -> Span:
+        """The stretch of input this batch answers."""
+        return self.calibrated.scored.featured.decoded.span
+
+    @property
+    def events(self) -> int:
+        """Number of events."""
+        return self.calibrated.events
+
+
+class Outgoing(msgspec.Struct, frozen=True, gc=False):
+    """One record to be written: to the output partition that equals the batch's input partition."""
+
+    topic: str  # the name in schemas.registry, without prefix
+    key: bytes
+    value: bytes
+    timestamp_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class Encoded:
+    """Everything one stretch of input leads to."""
+
+    span: Span
+    records: list[Outgoing]

@@ -1,0 +1,53 @@
+"""Control items: they travel with the batches through every stage, in order, so a snapshot is a barrier by design."""
+
+from dataclasses import dataclass, field
+
+from operators.state import State
+
+
+@dataclass(frozen=True, slots=True)
+class StageSnapshot:
+    """State of one stage at a barrier, and the configuration it belongs to."""
+
+    fingerprint: str
+    state: State
+
+
+@dataclass(frozen=True, slots=True)
+class Restore:
+    """Opens a partition: every stage starts from its snapshot, or fresh where there is none.
+
+    Attributes:
+        partition: Kafka partition of the input.
+        snapshots: by step id; a stage without an entry, or with another fingerprint, starts warming.
+    """
+
+    partition: int
+    snapshots: dict[str, StageSnapshot]
+
+
+@dataclass(frozen=True, slots=True)
+class Barrier:
+    """Every stage adds its state as it is after all records below `offset`; the sink receives the full set.
+
+    Attributes:
+        partition: Kafka partition of the input.
+        offset: S, the offset that the set belongs to.
+        keep: the set is kept in memory for the next assignment instead of being stored.
+        snapshots: filled on the way, by step id.
+    """
+
+    partition: int
+    offset: int
+    keep: bool = False
+    snapshots: dict[str, StageSnapshot] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Flush:
+    """The sink commits what it holds. `final`: the process is about to let its partitions go in good order."""
+
+    final: bool = False
+
+
+Control = Restore | Barrier | Flush

@@ -1,0 +1,207 @@
+"""Why a record is not an event. The slow path: only records that failed come here.
+
+Sentences are closed templates, `expected X, got Y - at $.field`. No part of them is taken from the record, nor from the
+decoder's own messages, which can quote it.
+"""
+
+from datetime import UTC, datetime, timedelta
+from typing import Annotated, Final, NamedTuple
+
+import msgspec
+import numpy as np
+
+from operators.batches import U8
+from operators.compiled import compiled
+from schemas.dead_letter import Reason
+from schemas.event import LAST_TIME_MS
+
+DEEPEST: Final = 256
+"""Levels of arrays and objects that are read. Far below what a decoder's stack can take, so that what is too deep does
+not depend on how deep the caller stands."""
+
+EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_MILLISECOND: Final = timedelta(milliseconds=1)
+
+_LONGEST: Final = {"id": 256, "user": 1024}
+_OPTIONAL: Final = ("currency", "ip", "device", "counterparty", "country", "session")
+
+_KINDS: Final = {
+    b'"': "a string",
+    b"{": "an object",
+    b"[": "an array",
+    b"t": "a boolean",
+    b"f": "a boolean",
+    b"n": "null",
+}  # everything else that is JSON is a number
+
+_well_formed = msgspec.json.Decoder(msgspec.Raw).decode
+_members = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
+_string = msgspec.json.Decoder(str).decode
+_time = msgspec.json.Decoder(Annotated[datetime, msgspec.Meta(tz=None)]).decode
+
+
+class Fault(NamedTuple):
+    """What is wrong with a record: the reason's name and a sentence that holds nothing of the record."""
+
+    reason: str
+    detail: str
+
+
+def fault(reason: Reason, expected: str, got: str, field: str | None = None) -> Fault:
+    """Fill the one template; all arguments are constants of this package."""
+    where = "" if field is None else f" - at $.{field}"
+    return Fault(reason.value, f"expected {expected}, got {got}{where}")
+
+
+NOT_JSON: Final = fault(Reason.NOT_JSON, "JSON", "something else")
+TOO_DEEP: Final = fault(Reason.TOO_DEEP, f"at most {DEEPEST} levels of nesting", "more")
+EMPTY_VALUE: Final = fault(Reason.EMPTY_VALUE, "a JSON object", "an empty value")
+MISSING_KEY: Final = fault(Reason.MISSING_KEY, "the user as key", "no key")
+TOO_LARGE: Final = fault(Reason.TOO_LARGE, "at most max_message_bytes", "more")
+FROM_THE_FUTURE: Final = fault(
+    Reason.FROM_THE_FUTURE,
+    "a time at most max_clock_skew_s after the record's Kafka timestamp",
+    "a later one",
+    "timestamp",
+)
+TIME_TOO_EARLY: Final = fault(Reason.OUT_OF_RANGE, "a time from 1970 to 9999", "an earlier one", "timestamp")
+TIME_TOO_LATE: Final = fault(Reason.OUT_OF_RANGE, "a time from 1970 to 9999", "a later one", "timestamp")
+TIME_FRACTION: Final = fault(Reason.WRONG_TYPE, "whole milliseconds", "a fraction", "timestamp")
+
+
+def explain(value: bytes) -> Fault:
+    """Return what is wrong with a record that the typed decoder refused.
+
+    Checks go from the whole to the parts and stop at the first fault, so that the answer does not depend on the
+    decoder's: depth, UTF-8, JSON, object, then the fields in the order of `schemas.event.Event`.
+    """
+    try:
+        if depth(value) > DEEPEST:
+            return TOO_DEEP
+        value.decode()
+        raw = _well_formed(value)
+        kind = _kind(bytes(raw))
+        if kind != "an object":
+            return fault(Reason.WRONG_TYPE, "an object", kind)
+        return _explain_fields({name: bytes(member) for name, member in _members(value).items()})
+    except UnicodeDecodeError:
+        return fault(Reason.INVALID_UTF8, "UTF-8", "other bytes")
+    except RecursionError:
+        return TOO_DEEP
+    except msgspec.DecodeError:
+        return NOT_JSON
+
+
+def time_fault(value: float) -> Fault | None:
+    """Return what is wrong with a number as milliseconds since 1970; None if nothing is."""
+    if value < 0:
+        return TIME_TOO_EARLY
+    if value > LAST_TIME_MS:
+        return TIME_TOO_LATE
+    return None if float(value).is_integer() else TIME_FRACTION
+
+
+def milliseconds(moment: datetime) -> int:
+    """Return milliseconds since 1970 of a time with an offset, finer digits cut; exact, and below 0 before 1970."""
+    return (moment - EPOCH) // _MILLISECOND
+
+
+def depth(value: bytes) -> int:
+    """Return the deepest nesting of arrays and objects, brackets within strings not counted."""
+    return int(_depth(np.frombuffer(value, dtype=np.uint8)))
+
+
+@compiled
+def _depth(data: U8) -> int:
+    level = 0
+    deepest = 0
+    within = False  # a string
+    escaped = False
+    for byte in data:
+        if within:
+            if escaped:
+                escaped = False
+            elif byte == 0x5C:  # backslash
+                escaped = True
+            elif byte == 0x22:  # quote
+                within = False
+        elif byte == 0x22:
+            within = True
+        elif byte in (0x5B, 0x7B):  # [ {
+            level += 1
+            deepest = max(deepest, level)
+        elif byte in (0x5D, 0x7D):  # ] }
+            level -= 1
+    return deepest
+
+
+def _kind(raw: bytes) -> str:
+    return _KINDS.get(raw[:1], "a number")
+
+
+def _explain_fields(members: dict[str, bytes]) -> Fault:
+    return (
+        _required_string(members, "id")
+        or _timestamp(members)
+        or _required_string(members, "user")
+        or _required_string(members, "type")
+        or _amount(members)
+        or next(filter(None, (_optional(members, name, "a string") for name in _OPTIONAL)), None)
+        or _optional(members, "fields", "an object")
+        or NOT_JSON  # half a surrogate pair within a member's name
+    )
+
+
+def _required_string(members: dict[str, bytes], name: str) -> Fault | None:
+    raw = members.get(name)
+    if raw is None:
+        return fault(Reason.MISSING_FIELD, "a string", "no such field", name)
+    if _kind(raw) != "a string":
+        return fault(Reason.WRONG_TYPE, "a string", _kind(raw), name)
+    text = _string(raw)
+    if not text:
+        return fault(Reason.EMPTY_FIELD, "at least 1 character", "an empty string", name)
+    if name in _LONGEST and len(text) > _LONGEST[name]:
+        return fault(Reason.OUT_OF_RANGE, f"at most {_LONGEST[name]} characters", "more", name)
+    return None
+
+
+def _optional(members: dict[str, bytes], name: str, expected: str) -> Fault | None:
+    kind = _kind(members.get(name, b"null"))
+    return None if kind in (expected, "null") else fault(Reason.WRONG_TYPE, expected, kind, name)
+
+
+def _amount(members: dict[str, bytes]) -> Fault | None:
+    raw = members.get("amount", b"null")
+    kind = _kind(raw)
+    if kind == "null":
+        return None
+    if kind != "a number":
+        return fault(Reason.WRONG_TYPE, "a number", kind, "amount")
+    amount = float(raw)
+    if amount < 0:
+        return fault(Reason.OUT_OF_RANGE, "a number >= 0", "a negative number", "amount")
+    if amount == float("inf"):
+        return fault(Reason.OUT_OF_RANGE, "a number a double can hold", "a larger one", "amount")
+    return None
+
+
+def _timestamp(members: dict[str, bytes]) -> Fault | None:
+    raw = members.get("timestamp")
+    expected = "milliseconds since 1970 or RFC 3339"
+    if raw is None:
+        return fault(Reason.MISSING_FIELD, expected, "no such field", "timestamp")
+    kind = _kind(raw)
+    if kind == "a number":
+        return time_fault(float(raw))
+    if kind != "a string":
+        return fault(Reason.WRONG_TYPE, expected, kind, "timestamp")
+    if raw == b'""':
+        return fault(Reason.EMPTY_FIELD, expected, "an empty string", "timestamp")
+    try:
+        moment = _time(raw)
+    except msgspec.ValidationError:
+        return fault(Reason.WRONG_TYPE, expected, "another string", "timestamp")
+    if moment.tzinfo is None:
+        return fault(Reason.WRONG_TYPE, "a time with its offset from UTC", "one without", "timestamp")
+    return time_fault(milliseconds(moment))

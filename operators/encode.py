@@ -1,0 +1,201 @@
+"""Encode: decisions and rejections become the records that Kafka gets.
+
+One low-tier event is one record on `risk.tiers`, about 200 bytes (see `schemas.decision.Decision`):
+
+    {"schema":1,"id":"e-17","timestamp":1700000000000,"user":"h1:594afa3ae9a33aee4a6d4bfd63c5b89c","tier":"low",
+     "standing":"low","partition":3,"offset":41,"tail_probability":0.168373,"score":0.824009}
+
+Numbers unknown while warming, empty reasons and empty flags are left out. From medium up:
+
+    "forest":0.646767,"evidence":12.3102,"reasons":[{"feature":"count_60s","value":31.0,"baseline":1.5,"contribution":7.1}],"flags":["late"]
+"""
+
+from collections.abc import Iterable
+from itertools import repeat
+from typing import Final
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from operators import batches
+from operators.batches import F64, TIERS, Encoded, Outgoing, Rejected, Tiered
+from operators.state import Measurement, State
+from schemas.dead_letter import DeadLetter
+from schemas.dead_letter import Reason as Why
+from schemas.decision import Decision, Flag, Reason
+
+DIGITS: Final = 6
+"""Significant digits of numbers in the outputs: more would be noise, and bytes."""
+
+_EXPLAINED: Final = TIERS.index("medium")
+_ALERTED: Final = TIERS.index("high")
+_NAMED: Final[dict[int, Flag]] = {batches.LATE: "late", batches.DUPLICATE: "duplicate", batches.AHEAD: "ahead"}
+_FLAGS: Final = tuple(tuple(name for bit, name in _NAMED.items() if bits & bit) for bits in range(8))
+
+# Powers of ten that a double holds exactly, so that rounding is one exact scale, one rint and one division, each
+# correctly rounded: the same on every machine, and the result prints with at most DIGITS digits.
+_EXACT: Final = 22
+_SMALLEST, _LARGEST = DIGITS - 1 - _EXACT, DIGITS  # decades; outside of them numbers stay as they are
+_DECADES: Final = np.array([float(f"1e{power}") for power in range(_SMALLEST, _LARGEST + 1)])
+_SCALES: Final = np.array([float(f"1e{DIGITS - 1 - power}") for power in range(_SMALLEST, _LARGEST)])
+
+_encoder = msgspec.json.Encoder()
+
+
+def significant(values: F64) -> F64:
+    """Round to `DIGITS` significant digits, halves to even.
+
+    Numbers below 1e-17 or from 1e6 up, NaN and infinities stay as they are.
+    """
+    decade = np.searchsorted(_DECADES, np.abs(values), side="right") - 1
+    within = (decade >= 0) & (decade < len(_SCALES))
+    scales = np.where(within, _SCALES[np.where(within, decade, 0)], 1.0)
+    rounded: F64 = np.where(within, np.rint(values * scales) / scales, values)
+    return rounded
+
+
+class Encode:
+    """The last stage. It keeps nothing: its snapshot is empty.
+
+    Attributes:
+        flow: name of the flow, written into dead letters.
+        fingerprint: empty; there is no state to belong to a configuration.
+    """
+
+    def __init__(self, flow: str = "risk") -> None:
+        self.flow = flow
+        self.fingerprint = ""
+
+    def process(self, batch: Tiered) -> Encoded:
+        """Return the records for a batch, in the order of the input offsets.
+
+        Every event gives one record on `risk.tiers`, and from high up the same on `risk.alerts` right after it; every
+        rejection one on `dead-letters`. A muted batch gives none: its records are in Kafka already.
+        """
+        if batch.span.muted:
+            return Encoded(batch.span, [])
+        records = self._decisions(batch)
+        decoded = batch.calibrated.scored.featured.decoded
+        # What is not on `risk.tiers`, as (input offset, place among the decisions, record).
+        others = [
+            (int(decoded.offsets[at]), int(at) + 1, msgspec.structs.replace(records[at], topic="risk.alerts"))
+            for at in np.flatnonzero(batch.tier >= _ALERTED)
+        ]
+        places = np.searchsorted(decoded.offsets, [rejected.offset for rejected in decoded.rejected])
+        others += [
+            (rejected.offset, int(place), self._dead_letter(decoded.topic, batch.span.partition, rejected))
+            for place, rejected in zip(places, decoded.rejected, strict=True)
+        ]
+        ordered: list[Outgoing] = []
+        done = 0
+        for _, place, record in sorted(others, key=lambda other: other[0]):
+            ordered += records[done:place]
+            ordered.append(record)
+            done = place
+        return Encoded(batch.span, ordered + records[done:])
+
+    def dump(self) -> State:
+        """Return nothing: there is no state."""
+        return {}
+
+    def load(self, state: State) -> None:
+        """Take nothing."""
+
+    def measurements(self) -> Iterable[Measurement]:
+        """Return nothing: records are counted where they are written."""
+        return ()
+
+    def _decisions(self, batch: Tiered) -> list[Outgoing]:
+        scored = batch.calibrated.scored
+        decoded = scored.featured.decoded
+        times = decoded.time_ms.tolist()
+        partition = batch.span.partition
+        explained = np.flatnonzero(batch.tier >= _EXPLAINED)
+        # One call writes them all, a line each; within a line a newline would be escaped.
+        lines = _encoder.encode_lines(
+            [
+                Decision(
+                    schema=1,
+                    id=event_id,
+                    timestamp=time,
+                    user=user,
+                    tier=TIERS[tier],  # type: ignore[arg-type]
+                    standing=TIERS[standing],  # type: ignore[arg-type]
+                    partition=partition,
+                    offset=offset,
+                    tail_probability=tail,
+                    score=score,
+                    forest=forest,
+                    evidence=evidence,
+                    reasons=why,
+                    flags=_FLAGS[flags],
+                )
+                for event_id, time, user, tier, standing, offset, tail, score, forest, evidence, why, flags in zip(
+                    decoded.ids,
+                    times,
+                    decoded.users,
+                    batch.tier.tolist(),
+                    batch.standing.tolist(),
+                    decoded.offsets.tolist(),
+                    _numbers(batch.calibrated.tail),
+                    _numbers(scored.score),
+                    _numbers(scored.forest, explained),
+                    _numbers(scored.evidence, explained),
+                    _reasons(batch.reasons, len(times)),
+                    scored.featured.flags.tolist(),
+                    strict=True,
+                )
+            ]
+        )
+        keys = map(str.encode, decoded.users)
+        stamps = np.maximum(decoded.time_ms, 1).tolist()  # to librdkafka 0 means now
+        return list(map(Outgoing, repeat("risk.tiers"), keys, lines.split(b"\n"), stamps))
+
+    def _dead_letter(self, topic: str, partition: int, rejected: Rejected) -> Outgoing:
+        letter = DeadLetter(
+            schema=1,
+            reason=Why(rejected.reason),
+            detail=rejected.detail,
+            topic=topic,
+            partition=partition,
+            offset=rejected.offset,
+            timestamp=rejected.timestamp_ms,
+            flow=self.flow,
+        )
+        key = f"{topic}-{partition}".encode()
+        return Outgoing("dead-letters", key, _encoder.encode(letter), max(rejected.timestamp_ms, 1))
+
+
+def _numbers(column: F64, only: NDArray[np.intp] | None = None) -> list[float | None]:
+    """Return a column rounded, None where it is not finite: JSON has no word for it.
+
+    With `only`, None everywhere but at those places.
+    """
+    if only is not None:
+        chosen: list[float | None] = [None] * len(column)
+        for at, number in zip(only.tolist(), _numbers(column[only]), strict=True):
+            chosen[at] = number
+        return chosen
+    finite = np.isfinite(column)
+    numbers: list[float | None] = significant(column).tolist()
+    if not finite.all():
+        for at in np.flatnonzero(~finite):
+            numbers[at] = None
+    return numbers
+
+
+def _reasons(found: dict[int, tuple[batches.Reason, ...]], events: int) -> list[tuple[Reason, ...]]:
+    """Return each event's reasons, rounded; the rounding of all is one call."""
+    written: list[tuple[Reason, ...]] = [()] * events
+    if found:
+        parts = [
+            part for each in found.values() for one in each for part in (one.value, one.baseline, one.contribution)
+        ]
+        numbers = iter(_numbers(np.array(parts, dtype=np.float64)))
+        for at, each in found.items():
+            written[at] = tuple(
+                Reason(feature=one.feature, value=next(numbers), baseline=next(numbers), contribution=next(numbers))
+                for one in each
+            )
+    return written

@@ -1,0 +1,199 @@
+"""The featurize stage: per-user features of every event of a partition, in one pass over each batch.
+
+Three compiled loops follow each other: `sequence.judge` (which events count), `_assign` (a row for each event) and
+`_features` (panes, history, values). They are separate so that each stays readable, many look-ups are in flight at
+once, and the rows of the next events are known early enough to be fetched ahead. Since a flag never depends on a row,
+nor a row on a feature, the result is that of one loop.
+
+Values are as they are once the event has been counted. A flagged event (late, duplicate, ahead) sees the values it
+would have caused, worked out on a copy of its user's row; it stores nothing and does not count as use of the row.
+"""
+
+from collections.abc import Iterable
+from dataclasses import asdict
+from hashlib import blake2b
+
+import msgspec
+import numpy as np
+
+from operators.batches import F64, I64, U8, U64, Bool, Decoded, Featured
+from operators.compiled import Int, borrowing
+from operators.entities import Entities, Table, find, touch
+from operators.featurize.catalogue import LOG1P, catalogue, limits, map_into
+from operators.featurize.config import FeaturizeConfig
+from operators.featurize.dedup import Dedup
+from operators.featurize.history import Scratch, diversity, new_scratch, remember_event
+from operators.featurize.rows import Rows, allocate, copy, fetch_ahead, grown, reset
+from operators.featurize.sequence import KNOWN, N_AHEAD, N_DUPLICATE, N_LATE, TIME_MS, Sequence, fresh_sequence, judge
+from operators.featurize.windows import count_event
+from operators.state import Measurement, State
+
+_LAYOUT = 1  # version of what `dump` returns; raise it whenever the meaning of a state changes
+_AHEAD = 4  # events between asking for a row and using it
+_HOUR_S = 3_600
+_OUTPUT_ONLY = ("min_history", "teach_cap_per_hour")  # the state does not depend on these
+
+
+@borrowing
+def _assign(table: Table, user: U64, stream_ms: I64, flags: U8, row: I64, fresh: U8) -> None:
+    """Write the row of each event's user, -1 for a flagged event of an unknown one, and whether the row is fresh."""
+    for i in range(len(user)):
+        if flags[i] != 0:
+            row[i], fresh[i] = find(table, user[i]), 0
+        else:
+            row[i], fresh[i] = touch(table, user[i], stream_ms[i])
+
+
+@borrowing
+def _features(
+    rows: Rows,
+    row: I64,
+    fresh: U8,
+    flags: U8,
+    time_ms: I64,
+    amount: F64,
+    attributes: U64,
+    windows_ms: I64,
+    panes_ms: I64,
+    scratch: Scratch,
+    min_history: Int,
+    teach_window: Int,
+    teach_cap: Int,
+    raw: F64,
+    teach: Bool,
+) -> None:
+    """Count each event in its row and write its features, shape (n, features)."""
+    windows = len(windows_ms)
+    spare = rows.u8.shape[0] - 1
+    for i in range(len(row)):
+        if i + _AHEAD < len(row):
+            fetch_ahead(rows, row[i + _AHEAD])
+        at = row[i]
+        if flags[i] != 0:
+            if at >= 0:
+                copy(rows, at, spare)
+            else:
+                reset(rows, spare)
+            at = spare
+        elif fresh[i] != 0:
+            reset(rows, at)
+        count_event(rows, at, time_ms[i], amount[i], panes_ms, min_history, raw, i)
+        remember_event(rows, at, time_ms[i], attributes, scratch, raw, i, 12 * windows)
+        diversity(rows, at, windows_ms, scratch, raw, i, 4 * windows)
+        teach[i] = flags[i] == 0 and raw[i, teach_window] <= teach_cap
+
+
+class Featurize:
+    """State of the stage for one partition.
+
+    Attributes:
+        config: as given.
+        catalogue: the features, in column order.
+        fingerprint: of the state's layout and the configuration it depends on.
+    """
+
+    def __init__(self, config: FeaturizeConfig) -> None:
+        self.config = config
+        self.catalogue = catalogue(config.windows_s)
+        shaping = {name: value for name, value in asdict(config).items() if name not in _OUTPUT_ONLY}
+        self.fingerprint = blake2b(msgspec.json.encode([_LAYOUT, shaping]), digest_size=8).hexdigest()
+        self._windows_ms = np.array(config.windows_s, np.int64) * 1_000
+        self._panes_ms = self._windows_ms // 5
+        self._teach_window = min(
+            range(len(config.windows_s)), key=lambda w: abs(config.windows_s[w] - _HOUR_S)
+        )  # the shorter one of two equally close
+        self._scratch = new_scratch(len(config.windows_s))
+        self._limits = limits(self.catalogue)
+        self._sequence = fresh_sequence()
+        self._dedup = Dedup(config.dedup_max, config.dedup_window_s * 1_000)
+        self._entities = Entities(config.max_users, config.promote_after_s * 1_000)
+        self._rows = allocate(self._entities.capacity, len(config.windows_s))
+
+    def process(self, batch: Decoded) -> Featured:
+        """Answer a batch and count its events."""
+        n = len(batch.time_ms)
+        self._reserve(n)
+        flags, fresh, teach = np.empty(n, np.uint8), np.empty(n, np.uint8), np.empty(n, np.bool_)
+        stream_ms, row = np.empty(n, np.int64), np.empty(n, np.int64)
+        raw, mapped = np.empty((n, len(self.catalogue))), np.empty((n, len(self.catalogue)))
+        config = self.config
+        judge(
+            self._sequence,
+            self._dedup.seen,
+            batch.user,
+            batch.id_hash,
+            batch.time_ms,
+            config.allowed_lateness_s * 1_000,
+            config.max_gap_s * 1_000,
+            flags,
+            stream_ms,
+        )
+        _assign(self._entities.table, batch.user, stream_ms, flags, row, fresh)
+        _features(
+            self._rows,
+            row,
+            fresh,
+            flags,
+            batch.time_ms,
+            batch.amount,
+            batch.attributes,
+            self._windows_ms,
+            self._panes_ms,
+            self._scratch,
+            config.min_history,
+            self._teach_window,
+            config.teach_cap_per_hour,
+            raw,
+            teach,
+        )
+        map_into(raw, self._limits, LOG1P, mapped)
+        return Featured(decoded=batch, raw=raw, features=mapped, flags=flags, teach=teach)
+
+    def _reserve(self, more: int) -> None:
+        """Make room between batches, so that no compiled loop has to grow an array."""
+        self._dedup.reserve(more)
+        before = self._entities.capacity
+        used = len(self._entities)
+        capacity = self._entities.reserve(more)
+        if capacity > before:
+            self._rows = grown(self._rows, capacity, used, len(self.config.windows_s))
+
+    def dump(self) -> State:
+        """Return a copy of the state, trimmed to what is in use."""
+        used = len(self._entities)
+        state: State = {f"rows.{name}": array[:used].copy() for name, array in self._rows._asdict().items()}
+        state |= {f"sequence.{name}": array.copy() for name, array in self._sequence._asdict().items()}
+        state |= {f"dedup.{name}": value for name, value in self._dedup.dump().items()}
+        state |= {f"entities.{name}": value for name, value in self._entities.dump().items()}
+        return state
+
+    def load(self, state: State) -> None:
+        """Replace the state by one that `dump` returned under the same fingerprint."""
+        self._dedup.load(_part(state, "dedup."))
+        self._entities.load(_part(state, "entities."))
+        self._sequence = Sequence(**{name: np.array(value) for name, value in _part(state, "sequence.").items()})
+        self._rows = allocate(self._entities.capacity, len(self.config.windows_s))
+        for name, array in self._rows._asdict().items():
+            array[: len(self._entities)] = state[f"rows.{name}"]
+
+    def measurements(self) -> Iterable[Measurement]:
+        """Return users and ids held and evicted, flagged events, and stream time once there is one."""
+        yield Measurement("tidegate_entities", len(self._entities))
+        yield Measurement("tidegate_entities_evicted_total", self._entities.evicted)
+        yield Measurement("tidegate_dedup_entries", len(self._dedup))
+        yield Measurement("tidegate_dedup_evicted_total", self._dedup.evicted)
+        clock, flagged = self._sequence.clock, self._sequence.flagged
+        for flag, at in (("late", N_LATE), ("duplicate", N_DUPLICATE), ("ahead", N_AHEAD)):
+            yield Measurement("tidegate_events_flagged_total", int(flagged[at]), {"flag": flag})
+        if clock[KNOWN]:
+            yield Measurement("tidegate_stream_time_seconds", int(clock[TIME_MS]) / 1_000)
+
+    @property
+    def nbytes_per_user(self) -> float:
+        """Bytes of state per user at the present capacity, entity table included."""
+        rows = sum(array.nbytes for array in self._rows)
+        return (rows + self._entities.nbytes) / self._entities.capacity
+
+
+def _part(state: State, prefix: str) -> State:
+    return {name.removeprefix(prefix): value for name, value in state.items() if name.startswith(prefix)}

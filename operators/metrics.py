@@ -1,0 +1,258 @@
+"""Every metric Tidegate shows, on one page.
+
+Grammar: `tidegate_<thing>_<unit>[_total]`. Labels come from `LABELS` alone, and none of their values is taken from
+input, so the number of series is bounded by the number of partitions. Durations are in seconds, times are event time
+in seconds since 1970, sizes are in bytes, shares lie in [0, 1].
+
+Metrics are touched once per batch or once per second, never once per event.
+"""
+
+import contextlib
+import platform
+from collections.abc import Iterable
+from functools import cache
+from importlib.metadata import PackageNotFoundError, version
+
+from prometheus_client import REGISTRY, CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics
+
+from operators.state import Measurement
+
+LABELS = frozenset({"flow", "stage", "reason", "topic", "partition", "tier", "flag", "outcome", "version", "python"})
+"""Every label there is. `outcome` belongs to transactions; `version` and `python` to `tidegate_build_info`."""
+
+OUTCOMES = ("committed", "aborted", "doubt")
+"""Ways a transaction ends; `doubt` means that nobody can tell, and the task starts over."""
+
+PER_PARTITION = ("flow", "partition")
+
+STAGE_SECONDS = (1e-4, 2.5e-4, 5e-4, 1e-3, 2.5e-3, 5e-3, 1e-2, 2.5e-2, 5e-2, 0.1, 0.25, 0.5, 1.0, 2.5)
+"""Bounds of a stage's time per batch: 2,000 events of 1 to 5 us are 2 to 10 ms."""
+
+COMMIT_SECONDS = (1e-3, 2.5e-3, 5e-3, 1e-2, 2.5e-2, 5e-2, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+"""Bounds of a commit or snapshot: 3 ms on one local broker, 20 ms on a cluster, 10 s is the transaction time-out."""
+
+RESTORE_SECONDS = (0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0)
+
+BATCH_RECORDS = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10000)
+
+
+class Metrics:
+    """The metrics of one process.
+
+    Args:
+        registry: where they are registered. One registry holds one `Metrics`.
+        release: shown by `tidegate_build_info`.
+
+    Attributes:
+        registry: the registry given.
+        declared: each metric's name as written in queries -> its label names.
+    """
+
+    def __init__(self, registry: CollectorRegistry, release: str = "unknown") -> None:
+        self.registry = registry
+        self.declared: dict[str, tuple[str, ...]] = {}
+        self._published: dict[str, Counter | Gauge] = {}
+        self._totals: dict[tuple[str, int], dict[tuple[str, tuple[str, ...]], float]] = {}
+        counter, gauge, histogram = self._counter, self._gauge, self._histogram
+
+        # Records through the stages: received = sent + rejected, for every stage.
+        self.records_received = counter(
+            "tidegate_records_received_total", "Records a stage was given.", "flow", "stage", "partition"
+        )
+        self.records_sent = counter(
+            "tidegate_records_sent_total", "Records a stage handed on.", "flow", "stage", "partition"
+        )
+        self.records_rejected = counter(
+            "tidegate_records_rejected_total", "Records a stage sent to dead-letters.", "flow", "stage", "reason"
+        )
+        self.replayed_records = counter(
+            "tidegate_replayed_records_total", "Records read again, outputs muted, to restore state.", *PER_PARTITION
+        )
+        self.batch_records = histogram("tidegate_batch_records", "Records in one batch.", BATCH_RECORDS, "flow")
+        self.stage_seconds = histogram(
+            "tidegate_stage_seconds", "Time of one stage on one batch.", STAGE_SECONDS, "flow", "stage"
+        )
+
+        # How far behind.
+        self.lag_records = gauge(
+            "tidegate_lag_records", "Records between the committed offset and the end of the partition.", *PER_PARTITION
+        )
+        self.event_time_lag_seconds = gauge(
+            "tidegate_event_time_lag_seconds", "Wall clock minus the newest committed event time.", *PER_PARTITION
+        )
+        self.stream_time_seconds = gauge(
+            "tidegate_stream_time_seconds", "Stream time: the newest event time that counts.", *PER_PARTITION
+        )
+
+        # Delivery.
+        self.transactions = counter("tidegate_transactions_total", "Transactions by outcome.", "flow", "outcome")
+        self.commit_seconds = histogram(
+            "tidegate_commit_seconds", "Time to flush and commit one transaction.", COMMIT_SECONDS, "flow"
+        )
+        self.rebalances = counter(
+            "tidegate_rebalances_total", "Times the group changed what this process owns.", "flow"
+        )
+        self.assigned_partitions = gauge("tidegate_assigned_partitions", "Partitions this process owns.", "flow")
+
+        # Snapshots and restore.
+        self.snapshot_seconds = histogram(
+            "tidegate_snapshot_seconds", "Time to dump and write one snapshot.", COMMIT_SECONDS, "flow"
+        )
+        self.snapshot_age_seconds = gauge(
+            "tidegate_snapshot_age_seconds", "Time since the newest stored snapshot.", *PER_PARTITION
+        )
+        self.snapshot_bytes = gauge("tidegate_snapshot_bytes", "Size of the newest stored snapshot.", *PER_PARTITION)
+        self.restore_progress_ratio = gauge(
+            "tidegate_restore_progress_ratio", "Share of the restore that is done; 1 once live.", *PER_PARTITION
+        )
+        self.restore_seconds = histogram(
+            "tidegate_restore_seconds", "Time from owning a partition to being live.", RESTORE_SECONDS, "flow"
+        )
+
+        # Decode and featurize: what is held, and what had to go.
+        self.pseudonym_cache_hits = counter(
+            "tidegate_pseudonym_cache_hits_total", "Pseudonyms found in the cache.", *PER_PARTITION
+        )
+        self.pseudonym_cache_misses = counter(
+            "tidegate_pseudonym_cache_misses_total", "Pseudonyms that had to be hashed.", *PER_PARTITION
+        )
+        self.entities = gauge("tidegate_entities", "Users with state.", *PER_PARTITION)
+        self.entities_evicted = counter(
+            "tidegate_entities_evicted_total", "Users whose state had to go.", *PER_PARTITION
+        )
+        self.dedup_entries = gauge("tidegate_dedup_entries", "Event ids remembered against duplicates.", *PER_PARTITION)
+        self.dedup_evicted = counter(
+            "tidegate_dedup_evicted_total", "Event ids forgotten before their window ended.", *PER_PARTITION
+        )
+        self.events_flagged = counter(
+            "tidegate_events_flagged_total", "Events answered without effect on state.", *PER_PARTITION, "flag"
+        )
+
+        # Score, calibrate, tier.
+        self.forest_warm = gauge("tidegate_forest_warm", "1 once the forest scores, 0 while warming.", *PER_PARTITION)
+        self.threshold_score = gauge(
+            "tidegate_threshold_score", "Lowest score that reaches the tier.", *PER_PARTITION, "tier"
+        )
+        self.alert_rate = gauge(
+            "tidegate_alert_rate", "Share of recent events at or above the tier.", *PER_PARTITION, "tier"
+        )
+        self.alert_budget = gauge(
+            "tidegate_alert_budget", "Share of events the tier may hold, as configured.", *PER_PARTITION, "tier"
+        )
+        self.score_drift_psi = gauge(
+            "tidegate_score_drift_psi", "Population stability index of recent scores.", *PER_PARTITION
+        )
+        self.tiers = counter("tidegate_tiers_total", "Decisions by tier.", "flow", "tier", "partition")
+        self.standings = gauge("tidegate_standings", "Users whose standing is remembered.", *PER_PARTITION)
+        self.standings_evicted = counter(
+            "tidegate_standings_evicted_total", "Users whose standing had to go.", *PER_PARTITION
+        )
+
+        # The process.
+        self.ready = gauge("tidegate_ready", "1 while /readyz says 200.")
+        self.heartbeat_age_seconds = gauge("tidegate_heartbeat_age_seconds", "Time since the main loop last beat.")
+        self.build_info = gauge("tidegate_build_info", "Always 1; what runs is in the labels.", "version", "python")
+        self.build_info.labels(release, platform.python_version()).set(1)
+
+    def begin(self, flow: str) -> None:
+        """Show a flow's own counters at 0: Prometheus cannot see the first step of a series that is born at 1."""
+        for outcome in OUTCOMES:
+            self.transactions.labels(flow, outcome)
+        self.rebalances.labels(flow)
+
+    def publish(self, flow: str, partition: int, measurements: Iterable[Measurement]) -> None:
+        """Show what the stages of one partition measured.
+
+        A counter is given as the stage's absolute total and raised by the difference to the last one; a total that
+        fell belongs to a new state, which began at 0. One thread at a time may publish for one partition.
+
+        Raises:
+            ValueError: a name that is not declared here or is a histogram's, or labels that are not its own.
+        """
+        last = self._totals.setdefault((flow, partition), {})
+        for name, value, extra in measurements:
+            metric, labels = self._find(name, flow, partition, extra)
+            if isinstance(metric, Gauge):
+                metric.labels(*labels).set(value)
+                continue
+            before = last.get((name, labels), 0.0)
+            metric.labels(*labels).inc(value - before if value >= before else value)
+            last[name, labels] = value
+
+    def adopt(self, flow: str, partition: int, measurements: Iterable[Measurement]) -> None:
+        """Take restored totals as already counted, by the owner before: `publish` adds only what comes after.
+
+        Without it a partition that moves would be counted by both owners.
+
+        Raises:
+            ValueError: as `publish`.
+        """
+        last = self._totals.setdefault((flow, partition), {})
+        for name, value, extra in measurements:
+            metric, labels = self._find(name, flow, partition, extra)
+            if isinstance(metric, Gauge):
+                metric.labels(*labels).set(value)
+                continue
+            metric.labels(*labels)  # the series exists from now on
+            last[name, labels] = value
+
+    def forget(self, flow: str, partition: int) -> None:
+        """Remove every series of a partition that is handed over; nothing happens if there is none."""
+        self._totals.pop((flow, partition), None)
+        for name, metric in self._published.items():
+            labels = self.declared[name]
+            if "partition" not in labels:
+                continue
+            samples = [sample for family in metric.collect() for sample in family.samples]
+            for sample in samples:
+                if sample.labels["flow"] == flow and sample.labels["partition"] == str(partition):
+                    with contextlib.suppress(KeyError):  # a counter may show two samples of one series
+                        metric.remove(*(sample.labels[label] for label in labels))
+
+    def _find(
+        self, name: str, flow: str, partition: int, extra: dict[str, str]
+    ) -> tuple[Counter | Gauge, tuple[str, ...]]:
+        metric = self._published.get(name)
+        if metric is None:
+            raise ValueError(f"expected a counter or gauge of operators.metrics, got {name}")
+        given = {"flow": flow, "partition": str(partition), **extra}
+        names = self.declared[name]
+        needless = given.keys() - set(names) - set(PER_PARTITION)
+        missing = set(names) - given.keys()
+        if needless or missing:
+            raise ValueError(f"expected labels {', '.join(names)}, got {', '.join(given)} - at {name}")
+        return metric, tuple(given[label] for label in names)
+
+    def _counter(self, name: str, text: str, *labels: str) -> Counter:
+        metric = Counter(name, text, labels, registry=self.registry)
+        self._declare(name, labels)
+        self._published[name] = metric
+        return metric
+
+    def _gauge(self, name: str, text: str, *labels: str) -> Gauge:
+        metric = Gauge(name, text, labels, registry=self.registry)
+        self._declare(name, labels)
+        self._published[name] = metric
+        return metric
+
+    def _histogram(self, name: str, text: str, bounds: tuple[float, ...], *labels: str) -> Histogram:
+        metric = Histogram(name, text, labels, registry=self.registry, buckets=bounds)
+        self._declare(name, labels)
+        return metric
+
+    def _declare(self, name: str, labels: tuple[str, ...]) -> None:
+        if not LABELS.issuperset(labels):
+            raise ValueError(f"expected labels out of {', '.join(sorted(LABELS))}, got {', '.join(labels)} - at {name}")
+        self.declared[name] = labels
+
+
+@cache
+def default() -> Metrics:
+    """Return the process's own metrics, on prometheus_client's default registry (which adds process and gc metrics)."""
+    # They double the series and say nothing that a reset does not.
+    disable_created_metrics()  # type: ignore[no-untyped-call]
+    try:
+        installed = version("tidegate")
+    except PackageNotFoundError:
+        installed = "unknown"
+    return Metrics(REGISTRY, installed)

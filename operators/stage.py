@@ -1,0 +1,111 @@
+"""The thin Bytewax operator: one state per partition, control items handled the same way for every stage."""
+
+from collections.abc import Callable, Iterable
+from time import perf_counter
+from typing import Any, Protocol
+
+import bytewax.operators as op
+from bytewax.dataflow import Stream, operator
+
+from operators.control import Barrier, Flush, Restore, StageSnapshot
+from operators.state import Measurement, Stage
+
+
+class Observer(Protocol):
+    """Who is told what the stages do. Called per batch, never per event."""
+
+    def batch(self, step: str, partition: int, batch: Any, answer: Any, seconds: float) -> None:
+        """A stage answered a live batch."""
+        ...
+
+    def measured(self, partition: int, measurements: Iterable[Measurement]) -> None:
+        """A stage's own figures, at a flush."""
+        ...
+
+    def restored(self, partition: int, measurements: Iterable[Measurement]) -> None:
+        """A stage's figures as they were in the snapshot it starts from."""
+        ...
+
+    def fresh(self, step: str, partition: int, *, mismatch: bool) -> None:
+        """A stage starts without state; `mismatch`: there was a snapshot, of another configuration."""
+        ...
+
+
+class Silent:
+    """An observer that tells nobody."""
+
+    def batch(self, step: str, partition: int, batch: Any, answer: Any, seconds: float) -> None:
+        """Ignore."""
+
+    def measured(self, partition: int, measurements: Iterable[Measurement]) -> None:
+        """Ignore."""
+
+    def restored(self, partition: int, measurements: Iterable[Measurement]) -> None:
+        """Ignore."""
+
+    def fresh(self, step: str, partition: int, *, mismatch: bool) -> None:
+        """Ignore."""
+
+
+class Tasks:
+    """The states of one stage, by partition, and what to do with each item."""
+
+    def __init__(self, step: str, make: Callable[[int], Stage[Any, Any]], observer: Observer) -> None:
+        self.step = step
+        self.make = make
+        self.observer = observer
+        self.stages: dict[int, Stage[Any, Any]] = {}
+
+    def __call__(self, items: list[Any]) -> list[Any]:
+        """Answer a run of items in order, one for one."""
+        return [self.answer(item) for item in items]
+
+    def answer(self, item: Any) -> Any:
+        """Answer one batch, or take part in a control item and pass it on."""
+        if isinstance(item, Restore):
+            self._restore(item)
+        elif isinstance(item, Barrier):
+            stage = self.stages[item.partition]
+            item.snapshots[self.step] = StageSnapshot(stage.fingerprint, stage.dump())
+        elif isinstance(item, Flush):
+            for partition, stage in self.stages.items():
+                self.observer.measured(partition, stage.measurements())
+        else:
+            return self._process(item)
+        return item
+
+    def _process(self, batch: Any) -> Any:
+        span = batch.span
+        started = perf_counter()  # for the metric alone: no result depends on it
+        answer = self.stages[span.partition].process(batch)
+        if not span.muted:
+            self.observer.batch(self.step, span.partition, batch, answer, perf_counter() - started)
+        return answer
+
+    def _restore(self, item: Restore) -> None:
+        stage = self.make(item.partition)
+        snapshot = item.snapshots.get(self.step)
+        if snapshot is not None and snapshot.fingerprint == stage.fingerprint:
+            stage.load(snapshot.state)
+            self.observer.restored(item.partition, stage.measurements())
+        else:
+            self.observer.fresh(self.step, item.partition, mismatch=snapshot is not None)
+        self.stages[item.partition] = stage
+
+
+@operator
+def stage(
+    step_id: str,
+    up: Stream[Any],
+    make: Callable[[int], Stage[Any, Any]],
+    observer: Observer,
+) -> Stream[Any]:
+    """Run one stage of the flow: batches of each partition through that partition's own state.
+
+    Args:
+        step_id: the stage's verb; names its snapshot and its metric label.
+        up: batches and control items.
+        make: builds the fresh state of a partition.
+        observer: is told about every batch.
+    """
+    return op.flat_map_batch("tasks", up, Tasks(step_id.rpartition(".")[2], make, observer))

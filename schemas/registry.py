@@ -1,0 +1,87 @@
+"""Every topic: its record, the record's version, its key, who writes it, and how Kafka cleans it up.
+
+Names are without the configured prefix. A record grows (a new field has a default and comes last) and keeps its
+version; a change that old readers would not survive is a new record, a new version and a new JSON Schema file.
+"""
+
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Literal
+
+from msgspec import Struct
+
+from schemas.audit import Audit
+from schemas.dead_letter import DeadLetter
+from schemas.decision import Decision
+from schemas.event import Event
+
+
+@dataclass(frozen=True, slots=True)
+class Topic:
+    """One topic.
+
+    Attributes:
+        name: without prefix.
+        about: what is in it, one sentence.
+        record: the message as a Struct; None for topics in a form of their own, which only Tidegate reads.
+        version: of the record.
+        key: what the Kafka key holds.
+        writer: who writes it.
+        cleanup: Kafka's `cleanup.policy`.
+        internal: whether it is for Tidegate alone.
+    """
+
+    name: str
+    about: str
+    record: type[Struct] | None
+    version: int
+    key: str
+    writer: Literal["publishers", "tidegate"]
+    cleanup: Literal["delete", "compact"]
+    internal: bool = False
+
+
+_ALL = (
+    Topic("events", "What users do, as it happens.", Event, 1, "user", "publishers", "delete"),
+    Topic("risk.tiers", "One decision for every event.", Decision, 1, "user (pseudonym)", "tidegate", "delete"),
+    Topic(
+        "risk.alerts",
+        "The decisions of tier high and critical, once more.",
+        Decision,
+        1,
+        "user (pseudonym)",
+        "tidegate",
+        "delete",
+    ),
+    Topic(
+        "dead-letters",
+        "What could not be read, why, and where it lies.",
+        DeadLetter,
+        1,
+        "source topic-partition",
+        "tidegate",
+        "delete",
+    ),
+    Topic(
+        "audit",
+        "Changes of model, thresholds, drift and configuration.",
+        Audit,
+        1,
+        "flow-partition",
+        "tidegate",
+        "delete",
+    ),
+    Topic(
+        "risk.snapshots",
+        "State of the risk flow, in pieces.",
+        None,
+        1,
+        "snapshot and piece",
+        "tidegate",
+        "compact",
+        internal=True,
+    ),
+)
+
+TOPICS = MappingProxyType({topic.name: topic for topic in _ALL})
+"""Topics by name, in the order they are made."""

@@ -1,0 +1,121 @@
+"""Alerts: each wakes somebody when it should, stays quiet when it should not, and says what to do.
+
+Prometheus' own `promtool` plays the cases; Debian's package `prometheus` has it.
+"""
+
+import shutil
+import subprocess
+
+import pytest
+import yaml
+
+RISK = 'flow="risk"'
+P0 = 'flow="risk",partition="0",instance="a"'
+UP = 'up{job="tidegate",service="risk",instance="a"}'
+READ = f'tidegate_records_received_total{{{P0},stage="decode"}}'
+COMMITTED = f'tidegate_transactions_total{{{RISK},outcome="committed"}}'
+DOUBT = f'tidegate_transactions_total{{{RISK},outcome="doubt"}}'
+ABORTED = f'tidegate_transactions_total{{{RISK},outcome="aborted"}}'
+REJECTED = f'tidegate_records_rejected_total{{{RISK},stage="decode",reason="not_json"}}'
+RATE, BUDGET = f'tidegate_alert_rate{{{P0},tier="high"}}', f'tidegate_alert_budget{{{P0},tier="high"}}'
+
+# (alert, whether it fires within 30 minutes, series by the minute in promtool's notation: start+step x count)
+CASES = [
+    ("TidegateFlowDown", True, {UP: "1x5 0x30"}),
+    ("TidegateFlowDown", True, {}),  # DNS knows no replica at all
+    ("TidegateFlowDown", False, {UP: "0x30", UP.replace('"a"', '"b"'): "1x30"}),  # one of two is enough
+    ("TidegateStuck", True, {'tidegate_heartbeat_age_seconds{instance="a"}': "0x10 60+60x20"}),
+    ("TidegateStuck", False, {'tidegate_heartbeat_age_seconds{instance="a"}': "29x30"}),
+    ("TidegateNotReady", True, {'tidegate_ready{instance="a"}': "1x10 0x20"}),
+    ("TidegateNotReady", False, {'tidegate_ready{instance="a"}': "0x4 1x26"}),
+    ("TidegateLagGrowing", True, {f"tidegate_lag_records{{{P0}}}": "60000+5000x30"}),
+    ("TidegateLagGrowing", False, {f"tidegate_lag_records{{{P0}}}": "900000-5000x30"}),  # catching up
+    ("TidegateLagGrowing", False, {f"tidegate_lag_records{{{P0}}}": "0+10x30"}),  # growing, but small
+    ("TidegateCommitsFailing", True, {COMMITTED: "0+60x30", ABORTED: "0+10x30"}),
+    ("TidegateCommitsFailing", False, {COMMITTED: "0+600x30", ABORTED: "0+10x30"}),
+    ("TidegateTransactionsInDoubt", True, {DOUBT: "0x20 4x10"}),
+    ("TidegateTransactionsInDoubt", False, {DOUBT: "0x20 1x10"}),
+    (
+        "TidegateNotCommitting",
+        True,
+        {f"tidegate_lag_records{{{P0}}}": "10x30", COMMITTED: "5x30", 'tidegate_ready{instance="a"}': "1x30"},
+    ),
+    (
+        "TidegateNotCommitting",
+        False,  # nothing to do
+        {f"tidegate_lag_records{{{P0}}}": "0x30", COMMITTED: "5x30", 'tidegate_ready{instance="a"}': "1x30"},
+    ),
+    ("TidegateSnapshotOld", True, {f"tidegate_snapshot_age_seconds{{{P0}}}": "0+60x30", READ: "0+600x30"}),
+    ("TidegateSnapshotOld", False, {f"tidegate_snapshot_age_seconds{{{P0}}}": "0+60x30", READ: "600x30"}),  # idle
+    ("TidegateDeadLetters", True, {READ: "0+1000x30", REJECTED: "0+60x30"}),
+    ("TidegateDeadLetters", False, {READ: "0+1000x30", REJECTED: "0+40x30"}),
+    ("TidegateAlertRateOverBudget", True, {RATE: "0.04x30", BUDGET: "0.01x30"}),
+    ("TidegateAlertRateOverBudget", False, {RATE: "0.02x30", BUDGET: "0.01x30"}),
+    (
+        "TidegateEvictionSurge",  # 20 a minute is 1,200 an hour: more than a tenth of 10,000
+        True,
+        {f"tidegate_entities_evicted_total{{{P0}}}": "0+20x30", f"tidegate_entities{{{P0}}}": "10000x30"},
+    ),
+    (
+        "TidegateEvictionSurge",
+        False,
+        {f"tidegate_entities_evicted_total{{{P0}}}": "0+10x30", f"tidegate_entities{{{P0}}}": "10000x30"},
+    ),
+]
+
+
+@pytest.fixture
+def promtool():
+    path = shutil.which("promtool")
+    if path is None:
+        pytest.skip("promtool is not installed (Debian: apt-get install prometheus)")
+    return path
+
+
+def run(promtool, *arguments):
+    return subprocess.run([promtool, *map(str, arguments)], capture_output=True, text=True, timeout=60, check=False)
+
+
+def test_every_alert_says_what_is_lost_and_what_to_do(alerts):
+    for rule in alerts:
+        assert rule["labels"]["severity"] in ("page", "ticket"), rule["alert"]
+        assert len(rule["annotations"]["summary"]) > 30, rule["alert"]
+        assert len(rule["annotations"]["runbook"]) > 100, rule["alert"]
+
+
+def test_every_alert_is_played_both_ways(alerts):
+    for rule in alerts:
+        assert {fires for alert, fires, _ in CASES if alert == rule["alert"]} == {True, False}, rule["alert"]
+
+
+def test_prometheus_accepts_the_configuration_and_the_rules(promtool, root):
+    result = run(promtool, "check", "config", root / "deploy/prometheus/prometheus.yml")
+
+    assert result.returncode == 0, result.stdout + result.stderr
+
+
+@pytest.mark.parametrize(("alert", "fires", "series"), CASES)
+def test_it_fires_when_it_should_and_only_then(promtool, root, tmp_path, alert, fires, series):
+    case = {
+        "rule_files": [str(root / "deploy/prometheus/alerts.yml")],
+        "evaluation_interval": "15s",
+        "tests": [
+            {
+                "interval": "1m",
+                "input_series": [{"series": name, "values": values} for name, values in series.items()],
+                "promql_expr_test": [
+                    {
+                        "expr": f'count(ALERTS{{alertname="{alert}",alertstate="firing"}})',
+                        "eval_time": "28m",
+                        "exp_samples": [{"labels": "{}", "value": 1}] if fires else [],
+                    }
+                ],
+            }
+        ],
+    }
+    path = tmp_path / "case.yml"
+    path.write_text(yaml.safe_dump(case))
+
+    result = run(promtool, "test", "rules", path)
+
+    assert result.returncode == 0, result.stdout + result.stderr

@@ -1,0 +1,110 @@
+"""The registry of stages that the laws run over, and the input of each: a stream through all stages before it.
+
+A new stage joins with one line in `STAGES`; one that keeps something for each user also with its name in `KEYED`.
+"""
+
+from collections.abc import Iterable
+from functools import cache
+from typing import Any
+
+import streams
+from laws import Make, run
+
+from operators.batches import Encoded, Messages
+from operators.calibrate import Calibrate, CalibrateConfig
+from operators.decode import Decode, DecodeConfig, Pseudonymizer
+from operators.encode import Encode
+from operators.featurize import Featurize, FeaturizeConfig
+from operators.score import Score, ScoreConfig
+from operators.state import Stage, pack, unpack
+from operators.tier import Tier, TierConfig
+
+# Bounds and warm-ups so small that a stream of 2,000 events meets all of them, and budgets that fill every tier.
+_PSEUDONYMS = Pseudonymizer(bytes(range(32)))
+_FEATURES = FeaturizeConfig(max_users=24, dedup_max=64)
+_SCORES = ScoreConfig(trees=5, height=6, window=100, half_life=1000, refresh=20, warmup=100)
+_TAILS = CalibrateConfig(half_life=1000, refresh=20, warmup=100, drift_window=100)
+_TIERS = TierConfig(medium=0.1, high=0.03, critical=0.01, standing_hold_s=600, max_users=8, rate_half_life=1000)
+_CATALOGUE = Featurize(_FEATURES).catalogue
+_SCORING = Score(_SCORES, _CATALOGUE).fingerprint
+_CALIBRATION = Calibrate(_TAILS, _SCORING).fingerprint
+
+STAGES: dict[str, Make] = {
+    "decode": lambda: Decode(DecodeConfig(cache_entries=16), _PSEUDONYMS),
+    "featurize": lambda: Featurize(_FEATURES),
+    "score": lambda: Score(_SCORES, _CATALOGUE),
+    "calibrate": lambda: Calibrate(_TAILS, _SCORING),
+    "tier": lambda: Tier(_TIERS, _CATALOGUE, _CALIBRATION),
+    "encode": Encode,
+}
+"""Stage -> factory of its fresh state, in the data's order."""
+
+KEYED = ("featurize", "tier")
+"""Stages that keep something for each user; the others keep nothing, or what is usual among all."""
+
+COUNTERS = frozenset({"sequence.flagged"})
+"""What any flagged event may change in a dump: how many there were, for the metrics."""
+
+PROPOSALS = frozenset({"sequence.clock", "sequence.proposers", "sequence.proposed_ms", "sequence.objectors"})
+"""What an event ahead of its time may change besides: it waits for others to confirm it."""
+
+
+def before(name: str) -> list[str]:
+    """Return the stages upstream of one."""
+    names = list(STAGES)
+    return names[: names.index(name)]
+
+
+def upstream(name: str, batches: Iterable[Any]) -> list[Any]:
+    """Return what reaches a stage when `Messages` go through all stages before it."""
+    given = list(batches)
+    for stage in before(name):
+        given = run(STAGES[stage](), given)
+    return given
+
+
+def trouble(seed: int, n: int = 2_000, users: int = 40) -> list[streams.Event | bytes | None]:
+    """Return a stream with everything in it: bursts, disorder, repeats, garbage, a wrong clock, a true jump of time."""
+    people: dict[str, Any] = {
+        "users": users,
+        "gap_ms": 3_000,
+        "jitter_ms": 60_000,
+        "repeated": 0.03,
+        "late": 0.01,
+        "bursts": 0.01,
+    }
+    past = streams.habits(seed, n * 2 // 3, **people)
+    later = streams.habits(seed + 1, n - len(past), start_ms=past[-1]["timestamp"] + 2 * streams.DAY_MS, **people)
+    wrong_clock = {**past[-1], "id": "wrong-clock", "timestamp": past[-1]["timestamp"] + 300 * streams.DAY_MS}
+    past.insert(len(past) // 2, wrong_clock)
+    return streams.with_garbage(past + later, seed, share=0.02)
+
+
+@cache
+def troubled(name: str, seed: int = 1, n: int = 2_000) -> Any:
+    """Return the input of a stage for a stream of `trouble`, as one batch; do not change it."""
+    return upstream(name, [streams.messages(trouble(seed, n))])[0]
+
+
+class Pipeline:
+    """All stages, one after the other, as the flow wires them."""
+
+    def __init__(self) -> None:
+        self.stages: dict[str, Stage[Any, Any]] = {name: make() for name, make in STAGES.items()}
+
+    def process(self, batch: Messages) -> Encoded:
+        """Answer a batch of raw records."""
+        answer: Any = batch
+        for stage in self.stages.values():
+            [answer] = run(stage, [answer])
+        return answer
+
+    def dump(self) -> dict[str, bytes]:
+        """Return every stage's state as it is written."""
+        return {name: pack(stage.dump()) for name, stage in self.stages.items()}
+
+    def restart(self, written: dict[str, bytes]) -> None:
+        """Put fresh stages in place of some, with the state that `dump` wrote."""
+        for name, state in written.items():
+            self.stages[name] = STAGES[name]()
+            self.stages[name].load(unpack(state))

@@ -1,0 +1,232 @@
+"""Schemas grow, never change: a new field has a default and comes last, and old readers survive it."""
+
+import json
+from typing import Any
+
+import msgspec
+import pytest
+
+from schemas.audit import Audit
+from schemas.dead_letter import DeadLetter
+from schemas.dead_letter import Reason as Why
+from schemas.decision import Decision, Reason
+from schemas.event import Event
+from schemas.registry import TOPICS
+
+NUMBER = {"type": "number"}
+TEXT = {"type": "string"}
+NATURAL = {"type": "integer", "minimum": 0}
+NAME = {"type": "string", "minLength": 1, "maxLength": 256}
+MAC = {"type": "string", "pattern": "^[0-9a-f]{64}$"}
+VERSION = {"enum": [1]}
+
+
+def optional(*kinds: dict[str, Any]) -> dict[str, Any]:
+    return {"anyOf": [*kinds, {"type": "null"}], "default": None}
+
+
+# Version 1, written down once. Lines may be added at the end; none may be changed.
+FROZEN: dict[type, dict[str, dict[str, Any]]] = {
+    Event: {
+        "id": NAME,
+        "timestamp": {
+            "anyOf": [
+                {"type": "integer", "minimum": 0, "maximum": 253402300799999},
+                {"type": "string", "maxLength": 64, "format": "date-time"},
+            ]
+        },
+        "user": {"type": "string", "minLength": 1, "maxLength": 1024},
+        "type": {"type": "string", "minLength": 1},
+        "amount": optional({"type": "number", "minimum": 0}),
+        "currency": optional(TEXT),
+        "ip": optional(TEXT),
+        "device": optional(TEXT),
+        "counterparty": optional(TEXT),
+        "country": optional(TEXT),
+        "session": optional(TEXT),
+        "fields": optional({"type": "object"}),
+    },
+    Reason: {
+        "feature": TEXT,
+        "value": optional(NUMBER),
+        "baseline": optional(NUMBER),
+        "contribution": optional(NUMBER),
+    },
+    Decision: {
+        "schema": VERSION,
+        "id": NAME,
+        "timestamp": NATURAL,
+        "user": {"type": "string", "minLength": 1},
+        "tier": {"enum": ["critical", "high", "low", "medium", "unknown"]},
+        "standing": {"enum": ["critical", "high", "low", "medium"]},
+        "partition": NATURAL,
+        "offset": NATURAL,
+        "tail_probability": optional({"type": "number", "minimum": 0, "maximum": 1}),
+        "score": optional(NUMBER),
+        "forest": optional(NUMBER),
+        "evidence": optional(NUMBER),
+        "reasons": {"type": "array", "items": {"$ref": "#/$defs/Reason"}, "default": []},
+        "flags": {"type": "array", "items": {"enum": ["ahead", "duplicate", "late"]}, "default": []},
+    },
+    DeadLetter: {
+        "schema": VERSION,
+        "reason": {"$ref": "#/$defs/Reason"},
+        "detail": TEXT,
+        "topic": TEXT,
+        "partition": NATURAL,
+        "offset": NATURAL,
+        "timestamp": {"type": "integer", "minimum": -1},
+        "flow": TEXT,
+    },
+    Audit: {
+        "schema": VERSION,
+        "flow": TEXT,
+        "partition": NATURAL,
+        "sequence": NATURAL,
+        "timestamp": NATURAL,
+        "kind": {"type": "string", "minLength": 1},
+        "detail": {
+            "type": "object",
+            "additionalProperties": {
+                "anyOf": [{"type": kind} for kind in ("string", "integer", "number", "boolean", "null")]
+            },
+        },
+        "previous": MAC,
+        "mac": MAC,
+    },
+}
+REQUIRED = {
+    Event: ["id", "timestamp", "user", "type"],
+    Reason: ["feature"],
+    Decision: ["id", "timestamp", "user", "tier", "standing", "partition", "offset"],
+    DeadLetter: ["reason", "detail", "topic", "partition", "offset", "timestamp", "flow"],
+    Audit: ["flow", "partition", "sequence", "timestamp", "kind", "detail", "previous", "mac"],
+}
+
+
+def broken(record: type, frozen: dict[str, dict[str, Any]], required: list[str]) -> list[str]:
+    """Return which rules of growth a Struct breaks."""
+    written = msgspec.json.schema(record)["$defs"][record.__name__]
+    now = [field.encode_name for field in msgspec.structs.fields(record)]
+    complaints = []
+    if now[: len(frozen)] != list(frozen):
+        complaints.append(f"expected the fields to begin {list(frozen)}, got {now}")
+    complaints += [
+        f"expected {kind}, got {written['properties'].get(name)} - at {name}"
+        for name, kind in frozen.items()
+        if unordered(written["properties"].get(name)) != unordered(kind)
+    ]
+    if written.get("required", []) != required:
+        complaints.append(f"expected the required fields {required}, got {written.get('required')}")
+    return complaints
+
+
+def unordered(kind):
+    """An `anyOf` says the same in any order."""
+    if isinstance(kind, dict):
+        return {key: unordered(value) for key, value in kind.items()}
+    if isinstance(kind, list | tuple):
+        return sorted(map(unordered, kind), key=lambda item: json.dumps(item, sort_keys=True))
+    return kind
+
+
+@pytest.mark.parametrize("record", FROZEN, ids=lambda record: record.__name__)
+def test_version_1_is_as_it_was_written_down(record):
+    assert broken(record, FROZEN[record], REQUIRED[record]) == []
+
+
+def test_every_record_of_the_registry_is_written_down():
+    assert {topic.record for topic in TOPICS.values()} - {None} <= FROZEN.keys()
+
+
+def test_the_reasons_of_version_1_are_as_they_were_written_down():
+    assert {reason.value for reason in Why} == {
+        "empty_value",
+        "missing_key",
+        "too_large",
+        "too_deep",
+        "invalid_utf8",
+        "not_json",
+        "missing_field",
+        "empty_field",
+        "wrong_type",
+        "out_of_range",
+        "from_the_future",
+    }
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        [("a", str), ("b", int, 1), ("c", str)],  # required
+        [("b", int, 1), ("a", str)],  # in front
+        [("a", str), ("new", int, 1), ("b", int, 1)],  # in between
+        [("a", str)],  # gone
+        [("a", int), ("b", int, 1)],  # another type
+        [("a", str), ("b", int, 2)],  # another default
+    ],
+    ids=["required", "in front", "in between", "gone", "another type", "another default"],
+)
+def test_a_forbidden_change_is_noticed(fields):
+    changed = msgspec.defstruct("Record", fields, kw_only=True)
+
+    assert broken(changed, {"a": TEXT, "b": {"type": "integer", "default": 1}}, ["a"]) != []
+
+
+def test_a_new_field_with_a_default_at_the_end_is_allowed():
+    grown = msgspec.defstruct("Record", [("a", str), ("b", int, 1), ("c", str | None, None)], kw_only=True)
+
+    assert broken(grown, {"a": TEXT, "b": {"type": "integer", "default": 1}}, ["a"]) == []
+
+
+@pytest.mark.parametrize("record", FROZEN, ids=lambda record: record.__name__)
+def test_an_old_reader_survives_new_fields(record):
+    grown = msgspec.defstruct("Grown", [("new_field", dict[str, Any] | None, None)], bases=(record,), kw_only=True)
+    wire = msgspec.json.encode(msgspec.convert(EXAMPLES[record] | {"new_field": {"deep": [1, None]}}, grown))
+
+    assert b'"new_field":{"deep":[1,null]}' in wire
+    assert msgspec.json.decode(wire, type=record) == msgspec.convert(EXAMPLES[record], record)
+
+
+@pytest.mark.parametrize("record", FROZEN, ids=lambda record: record.__name__)
+def test_a_new_reader_reads_old_messages(record):
+    grown = msgspec.defstruct("Grown", [("new_field", int, 7)], bases=(record,), kw_only=True)
+
+    assert msgspec.json.decode(msgspec.json.encode(EXAMPLES[record]), type=grown).new_field == 7
+
+
+EXAMPLES: dict[type, dict[str, Any]] = {
+    Event: {"id": "e-1", "timestamp": 0, "user": "u", "type": "t", "amount": 1.5},
+    Reason: {"feature": "count_60s", "value": 3.0},
+    Decision: {
+        "schema": 1,
+        "id": "e-1",
+        "timestamp": 0,
+        "user": "h1:0",
+        "tier": "low",
+        "standing": "low",
+        "partition": 0,
+        "offset": 0,
+    },
+    DeadLetter: {
+        "schema": 1,
+        "reason": "not_json",
+        "detail": "d",
+        "topic": "events",
+        "partition": 0,
+        "offset": 0,
+        "timestamp": 0,
+        "flow": "risk",
+    },
+    Audit: {
+        "schema": 1,
+        "flow": "risk",
+        "partition": 0,
+        "sequence": 0,
+        "timestamp": 0,
+        "kind": "k",
+        "detail": {},
+        "previous": "0" * 64,
+        "mac": "f" * 64,
+    },
+}

@@ -1,0 +1,27 @@
+"""The registry names every topic of the risk flow, and how Kafka cleans it up."""
+
+from schemas.decision import Decision
+from schemas.registry import TOPICS
+
+
+def test_the_topics_of_the_risk_flow_are_cleaned_up_as_the_design_says():
+    assert {topic.name: (topic.cleanup, topic.internal) for topic in TOPICS.values()} == {
+        "events": ("delete", False),
+        "risk.tiers": ("delete", False),
+        "risk.alerts": ("delete", False),
+        "dead-letters": ("delete", False),
+        "audit": ("delete", False),
+        "risk.snapshots": ("compact", True),
+    }
+
+
+def test_an_alert_is_a_decision_once_more():
+    assert TOPICS["risk.alerts"].record is TOPICS["risk.tiers"].record is Decision
+
+
+def test_only_events_are_written_by_users():
+    assert [topic.name for topic in TOPICS.values() if topic.writer == "publishers"] == ["events"]
+
+
+def test_a_public_topic_has_a_record_and_a_version():
+    assert all(topic.version == 1 and topic.record is not None for topic in TOPICS.values() if not topic.internal)
