@@ -1,8 +1,8 @@
 """The engine: one dataflow execution per assignment of partitions, and the bookkeeping between Kafka and the stages.
 
-The source asks `pull` for items, the sink hands the answers to `push`; everything happens on one thread. Nothing new is
-read until the sink has seen everything that was: so whenever the group takes partitions away, the pipeline is idle, and
-what is pending can be committed on the spot.
+The source asks `pull` for items, the sink hands the answers to `push`, on one thread; only the broker's part of a
+commit goes on beside it. Nothing new is read until the sink has seen everything that was: so whenever the group takes
+partitions away, the pipeline is idle, and what is pending can be committed on the spot.
 """
 
 import time

@@ -156,6 +156,7 @@ class Ledger:
 
     def store(self, item: Barrier) -> None:
         """Store a barrier's set of states; it counts from the commit that names it."""
+        self.settle()  # `done` must be what is committed: the commit that names the snapshot must not step back
         partition = self.partitions[item.partition]
         started = self._clock()
         data = snapshots.write(self._flow, item.partition, item.offset, item.snapshots)
