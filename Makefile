@@ -8,6 +8,7 @@ SHELL := /bin/sh
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet install
+CHECK := $(BIN)/python -m pip --disable-pip-version-check --quiet check
 SUPPORTED := import sys; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 13))
 
 # A name on the path proves nothing: version managers leave shims that fail. So each candidate is run, and one that has
@@ -75,14 +76,18 @@ $(VENV)/.made:
 	@$(BIN)/python -c '$(SUPPORTED)' 2>/dev/null || $(PYTHON) -m venv --clear $(VENV)
 	@touch $@
 
+# The locks are complete, so nothing is resolved again (--no-deps): an old pip would look for the newest release of what
+# another package asks for with an extra, find one without a hash, and stop. `pip check` says so if one was incomplete.
 # The files under .venv are stamps. They form one chain, so that two pips never write there at once under `make -j`.
 $(VENV)/.core: $(VENV)/.made requirements/core.lock requirements/build.lock pyproject.toml
 	@echo "installing requirements/core.lock into $(VENV)"
-	@$(PIP) --require-hashes -r requirements/core.lock -r requirements/build.lock
+	@$(PIP) --no-deps --require-hashes -r requirements/core.lock -r requirements/build.lock
 	@$(PIP) --no-deps --no-build-isolation --editable .
+	@$(CHECK)
 	@touch $@
 
 $(VENV)/.dev: $(VENV)/.core requirements/dev.lock
 	@echo "installing requirements/dev.lock into $(VENV)"
-	@$(PIP) --require-hashes -r requirements/dev.lock
+	@$(PIP) --no-deps --require-hashes -r requirements/dev.lock
+	@$(CHECK)
 	@touch $@

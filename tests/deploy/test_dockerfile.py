@@ -54,6 +54,14 @@ def test_everything_that_pip_fetches_is_held_against_a_hash(instructions):
     assert all("--require-hashes" in one or "--no-index" in one for one in installs)
 
 
+def test_what_the_locks_do_not_name_is_never_looked_for(root):
+    said = [(root / name).read_text().splitlines() for name in ("Makefile", "deploy/Dockerfile")]
+    installs = [line for lines in said for line in lines if "--require-hashes" in line]
+
+    assert len(installs) == 4
+    assert all("--no-deps" in line for line in installs)
+
+
 def test_every_pinned_requirement_has_a_hash(root):
     for name in ("core.lock", "build.lock"):
         requirements = (root / "requirements" / name).read_text().replace("\\\n", " ").splitlines()
