@@ -168,11 +168,23 @@ def plain_producer(settings: HasConnection, name: str, **more: str | float | boo
 
 def plain_consumer(settings: HasConnection, name: str, **more: str | float | bool) -> Any:
     """Return a read_committed consumer that joins no group and commits nothing."""
+    return groupless(common_config(settings, name), f"tidegate-{name}", **more)
+
+
+def groupless(config: Mapping[str, Any], group: str, **more: str | float | bool) -> Any:
+    """Return the same.
+
+    Args:
+        config: of librdkafka.
+        group: librdkafka asks for one; with `assign` it is never joined.
+        more: settings that go before all others.
+    """
     return Consumer(
         {
+            # Once its queue is full librdkafka pauses fetching for this long; the default of a second idles.
             "fetch.queue.backoff.ms": 5,
-            **common_config(settings, name),
-            "group.id": f"tidegate-{name}",  # librdkafka asks for one; with `assign` it is never joined
+            **config,
+            "group.id": group,
             "isolation.level": "read_committed",
             "enable.auto.commit": False,
             "enable.auto.offset.store": False,

@@ -29,12 +29,24 @@ _PRODUCER = {
 }
 
 
+_FAULTS = (KafkaException, SystemError)
+"""What a call into the client may raise. On a fatal error (this producer was fenced) confluent-kafka raises in the
+middle of serving callbacks, and the next callback turns the KafkaException into the cause of a SystemError."""
+
 OnDelivery = Callable[[Any, Any], None]
 """Told (error or None, message) when a record is in the log, or never will be."""
 
 
 class Doubt(RuntimeError):
     """It is not certain what became of what was sent: start again from what the broker says is committed."""
+
+
+def _doubt(what: str, error: BaseException) -> Doubt:
+    """Return the doubt that a client's error leads to; anything else that looks like one is raised again."""
+    cause = error if isinstance(error, KafkaException) else error.__cause__
+    if not isinstance(cause, KafkaException):
+        raise error
+    return Doubt(f"{what}: {cause.args[0].str() if cause.args else cause}")
 
 
 class Delivery(Protocol):
@@ -49,17 +61,13 @@ class Delivery(Protocol):
     overlaps: bool
 
     def produce_all(self, records: Iterable[Outgoing], partition: int, names: Mapping[str, str]) -> None:
-        """Queue records to one partition; `names` gives a topic's name on the broker. Raises Doubt."""
+        """Queue records, to this partition unless they name another; `names` gives a topic's name. Raises Doubt."""
         ...
 
     def produce_watched(
-        self, topic: str, key: bytes, value: bytes, partition: int, timestamp_ms: int, on_delivery: OnDelivery
+        self, topic: str, key: bytes, value: bytes | None, partition: int, timestamp_ms: int, on_delivery: OnDelivery
     ) -> None:
         """Queue one record whose delivery is told. Raises Doubt."""
-        ...
-
-    def flush(self) -> None:
-        """Wait until everything queued is in the broker's log. Raises Doubt."""
         ...
 
     def commit(self, offsets: list[TopicPartition], membership: Membership) -> Callable[[], None]:
@@ -115,28 +123,29 @@ class _Sender:
         self._producer = producer
 
     def produce_all(self, records: Iterable[Outgoing], partition: int, names: Mapping[str, str]) -> None:
-        """Queue records to one partition, without waiting unless the queue is full."""
+        """Queue records, to this partition unless they name another, without waiting unless the queue is full."""
         self._ready()
         produce = self._producer.produce  # once per event: the loop is kept short
         try:
             for record in records:
                 topic, value, key = names[record.topic], record.value, record.key
+                to = partition if record.partition < 0 else record.partition
                 try:
-                    produce(topic, value, key, partition, None, None, record.timestamp_ms)  # by place: a third faster
+                    produce(topic, value, key, to, None, None, record.timestamp_ms)  # by place: a third faster
                 except BufferError:
-                    self._insist(topic, value, key, partition, timestamp=record.timestamp_ms)
-        except KafkaException as error:
-            raise Doubt(f"produce: {error}") from error
+                    self._insist(topic, value, key, to, timestamp=record.timestamp_ms)
+        except _FAULTS as error:
+            raise _doubt("produce", error) from error
 
     def produce_watched(
-        self, topic: str, key: bytes, value: bytes, partition: int, timestamp_ms: int, on_delivery: OnDelivery
+        self, topic: str, key: bytes, value: bytes | None, partition: int, timestamp_ms: int, on_delivery: OnDelivery
     ) -> None:
         """Queue one record whose delivery is told."""
         self._ready()
         try:
             self._insist(topic, value, key, partition, timestamp=timestamp_ms, on_delivery=on_delivery)
-        except KafkaException as error:
-            raise Doubt(f"produce to {topic}[{partition}]: {error}") from error
+        except _FAULTS as error:
+            raise _doubt(f"produce to {topic}[{partition}]", error) from error
 
     def _ready(self) -> None:
         """Do what must come before the first record."""
@@ -169,10 +178,6 @@ class Transactional(_Sender):
             self._call("begin_transaction", self._producer.begin_transaction)
             self._open = True
 
-    def flush(self) -> None:
-        """Wait until everything queued is in the log, uncommitted."""
-        self._call("flush", lambda: self._producer.flush(COMMIT_TIMEOUT_S))
-
     def commit(self, offsets: list[TopicPartition], membership: Membership) -> Callable[[], None]:
         """Return the call that commits the transaction. On any error it is never retried into a new one: Doubt."""
         self._ready()
@@ -203,11 +208,9 @@ class Transactional(_Sender):
     def _call(self, what: str, call: Callable[[], Any]) -> None:
         try:
             with self._watchdog.watch(what):
-                left = call()
-        except KafkaException as error:
-            raise Doubt(f"{what}: {error.args[0].str() if error.args else error}") from error
-        if what == "flush" and left:
-            raise Doubt(f"flush: {left} records not delivered in {COMMIT_TIMEOUT_S:.0f} s")
+                call()
+        except _FAULTS as error:
+            raise _doubt(what, error) from error
 
 
 class AtLeastOnce(_Sender):
@@ -224,8 +227,7 @@ class AtLeastOnce(_Sender):
             Producer({**_PRODUCER, **config, "delivery.report.only.error": True, "on_delivery": self._undelivered})
         )
 
-    def flush(self) -> None:
-        """Wait until everything queued is in the log."""
+    def _flush(self) -> None:
         with self._watchdog.watch("flush"):
             left = self._producer.flush(COMMIT_TIMEOUT_S)
         if left or self._failed:
@@ -235,7 +237,7 @@ class AtLeastOnce(_Sender):
         """Return the call that flushes, then commits the offsets to the group."""
 
         def finish() -> None:
-            self.flush()
+            self._flush()
             try:
                 with self._watchdog.watch("commit"):
                     membership.commit(offsets)

@@ -12,14 +12,16 @@ from typing import Any
 
 from confluent_kafka import KafkaException
 
+from connectors.backlog import Backlog
 from connectors.delivery import Delivery, Doubt
-from connectors.ledger import EngineObserver, Ledger, Partition
+from connectors.ledger import Ledger
 from connectors.logs import logger
 from connectors.membership import Membership
+from connectors.partition import EngineObserver, Partition
 from connectors.reader import Reader, Run
 from connectors.takeover import Takeover
 from operators.batches import Encoded, Messages, Span
-from operators.control import Barrier, Flush, Restore, StageSnapshot
+from operators.control import Barrier, Flush, Restore
 
 log = logger()
 
@@ -78,7 +80,8 @@ class Engine:
         self._observer = observer
         self._clock = clock
         self._stopping = False
-        self._kept: dict[int, tuple[Partition, dict[str, StageSnapshot]]] = {}
+        self._kept: dict[int, tuple[Partition, Restore]] = {}  # ours, and ready to go on
+        self._let_go: set[int] = set()  # partitions given up since they were last opened
         self._opening: list[Restore] = []
         self._in_flight = 0
         self._ending = False
@@ -86,6 +89,8 @@ class Engine:
         self._last_commit = 0.0
         self._last_report = 0.0
         self._without_since: float | None = None
+        self._interval = pace.snapshot_interval_s
+        self._backlog = Backlog(flow, observer)
         self._caught_up: list[int] = []  # partitions that went live with what is in the pipeline now
 
     # -- the life of the process ---------------------------------------------------------------------------------------
@@ -119,7 +124,7 @@ class Engine:
         membership = self._member()
         membership.poll(0.1)
         self._observer.beat()
-        if membership.lost:
+        if membership.lost or self._doubt is not None:
             self._reset()
         membership.changed = membership.lost = False
         ours = sorted(membership.partitions)
@@ -154,34 +159,32 @@ class Engine:
         return now - self._without_since >= SPARE_AFTER_S
 
     def _open(self, ours: list[int]) -> list[Restore] | None:
-        membership = self._member()
+        """Open what is not open yet; None when the group changed meanwhile: what is ready is kept for the next try."""
+        membership, ledger = self._member(), self._ledger
         fresh = [number for number in ours if number not in self._kept]
-        if fresh and self._ledger.delivery is not None:
-            self._takeover.fence_former_owners(fresh, self._ledger.delivery.owner)
-        self._ledger.partitions = {}
-        restores = []
-        for number in ours:
-            if number in self._kept:
-                partition, states = self._kept[number]
-            else:
-                opened = self._takeover.open(number, self._reader, self._observer, self._beat_and_poll)
-                now = self._clock()
-                partition = Partition(
-                    opened,
-                    opened.start,
-                    opened.places,
-                    done=opened.committed,
-                    barrier_at=opened.start,
-                    barrier_time=now,
-                )
-                states = opened.states
-                partition.live = opened.start >= opened.committed
-                log.info("opened", flow=self.flow, partition=number, offset=opened.start, committed=opened.committed)
-            self._ledger.partitions[number] = partition
-            restores.append(Restore(number, states))
+        # Before anything that polls the group: what it takes away meanwhile must be let go in good order.
+        ledger.partitions = {number: self._kept[number][0] for number in ours if number in self._kept}
+        ledger.count = self._reader.partitions()
+        told = self._takeover.told(ledger.count)
+        if fresh and ledger.delivery is not None:
+            self._takeover.fence_former_owners([told.get(number) for number in fresh], ledger.delivery.owner)
+        self._takeover.check_partitions(told)
+        for number in fresh:
+            if number not in membership.partitions:
+                return None
+            ledger.drop(number)
+            self._let_go.discard(number)
+            opened = self._takeover.open(number, self._reader, self._observer, self._beat_and_poll)
+            if number not in self._let_go:
+                partition = Partition.of(opened, self.flow, self._clock())
+                self._kept[number] = (partition, Restore(number, opened.states, beside=opened.beside))
+                ledger.partitions[number] = partition
+                if partition.live:  # nothing to roll forward over
+                    self._observer.restoring(number, 1.0)
             self._beat_and_poll()
             if membership.changed:
                 return None
+        restores = [self._kept[number][1] for number in ours]
         self._kept = {}
         return restores
 
@@ -233,7 +236,11 @@ class Engine:
             return []
         live = [each for each in self._ledger.partitions.items() if each[1].live]
         keep = not self._stopping
-        barriers = [Barrier(number, each.position, keep=keep) for number, each in live if keep or self._moved(each)]
+        barriers = [
+            Barrier(number, each.position, keep, each.parts.next_sweep())
+            for number, each in live
+            if keep or (self._moved(each) and not self._ledger.snapshots.paused)
+        ]
         return [*barriers, Flush(final=self._stopping)]
 
     def _next_items(self) -> list[Any]:
@@ -242,17 +249,24 @@ class Engine:
         for number, run in runs.items():
             items += self._batches(number, self._ledger.partitions[number], run)
         now = self._clock()
-        for number, partition in self._ledger.partitions.items():
-            due = now - partition.barrier_time >= self.pace.snapshot_interval_s
-            if due and partition.live and partition.storing is None and self._moved(partition):
-                partition.barrier_at, partition.barrier_time = partition.position, now
-                items.append(Barrier(number, partition.position))
+        items += self._barriers(now)
         if now - self._last_commit >= self.pace.commit_interval_s and (items or self._ledger.dirty):
             items.append(Flush())
             self._last_commit = now
         if now - self._last_report >= 1.0:
             self._report(now)
         return items
+
+    def _barriers(self, now: float) -> list[Barrier]:
+        """The barriers that are due."""
+        snapshots, partitions = self._ledger.snapshots, self._ledger.partitions
+        barriers = []
+        for number, partition in partitions.items():
+            due = now - partition.barrier_time >= self._interval and partition.live and self._moved(partition)
+            if due and not snapshots.paused and not snapshots.busy(number):
+                partition.barrier_at, partition.barrier_time = partition.position, now
+                barriers.append(Barrier(number, partition.position, sweep=partition.parts.next_sweep()))
+        return barriers
 
     def _batches(self, number: int, partition: Partition, run: Run) -> list[Messages]:
         """Cut a run at C: what lies below is rolled forward over, muted."""
@@ -310,9 +324,10 @@ class Engine:
                 self._ledger.settle()
         elif isinstance(item, Barrier):
             if item.keep:
-                self._kept[item.partition] = (self._ledger.partitions[item.partition], item.snapshots)
+                partition = self._ledger.partitions[item.partition]
+                self._kept[item.partition] = (partition, Restore(item.partition, {}, item.kept))
             else:
-                self._ledger.store(item)
+                self._ledger.store(item, self._member())
 
     # -- committing ----------------------------------------------------------------------------------------------------
 
@@ -323,8 +338,9 @@ class Engine:
             self._unless_in_doubt(self._ledger.commit, self._member(), released=True, only=ours)
             self._unless_in_doubt(self._ledger.settle)
         for number in gone:
-            self._ledger.partitions.pop(number, None)
+            self._ledger.drop(number)
             self._kept.pop(number, None)
+            self._let_go.add(number)
             self._observer.released(number)
 
     # -- small things --------------------------------------------------------------------------------------------------
@@ -346,7 +362,7 @@ class Engine:
         for number in self._caught_up:
             if number not in self._ledger.partitions:  # given up meanwhile
                 continue
-            log.info("live", flow=self.flow, partition=number, offset=self._ledger.partitions[number].done)
+            self._ledger.partitions[number].say_live(self.flow, self._clock())
             self._observer.restoring(number, 1.0)
         if self._caught_up:
             self._caught_up = []
@@ -366,7 +382,13 @@ class Engine:
 
     def _report(self, now: float) -> None:
         self._last_report = now
-        for number, partition in self._ledger.partitions.items():
+        partitions = self._ledger.partitions
+        self._interval = self._ledger.snapshots.interval(self.pace.snapshot_interval_s, partitions.values())
+        lags = {}
+        for number, partition in partitions.items():
             high = self._reader.high_watermark(number)
             if high >= 0:
-                self._observer.lag(number, max(0, high - partition.position), now - partition.barrier_time)
+                lags[number] = max(0, high - partition.position)
+                self._observer.lag(number, lags[number], now - partition.stored_at)
+        positions = {number: partition.position for number, partition in partitions.items()}
+        self._backlog.report(now, positions, lags)

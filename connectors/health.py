@@ -1,8 +1,9 @@
 """One small HTTP server for operators: `/metrics`, `/healthz` and `/readyz` on one port.
 
 `/healthz` answers whether the process should be left alone: 200 while the main loop beats, 503 once it is stuck.
-`/readyz` answers whether it does its work: 200 once every assigned partition is live. It runs in threads of its own,
-so that it can say 503 while the main loop cannot say anything.
+`/readyz` answers whether it does its work: 200 once every assigned partition is live, and as long as the loop beats:
+what was ready when it got stuck is ready no more. It runs in threads of its own, so that it can say 503 while the main
+loop cannot say anything.
 """
 
 import errno
@@ -24,7 +25,7 @@ from operators.metrics import Metrics
 log = logging.getLogger(__name__)
 
 STUCK_AFTER_S = 30.0
-"""Twice the watchdog on a transaction (15 s), so that a slow broker alone does not get a process killed."""
+"""Longer than the watchdog on a transaction (20 s), so that a slow broker alone does not get a process killed."""
 
 _JSON = "application/json"
 _PATHS = ("/metrics", "/healthz", "/readyz")
@@ -53,34 +54,56 @@ class Health:
         self._stuck_after_s = stuck_after_s
         self._clock = clock
         self._beaten_at = clock()  # a start-up that never reaches the loop is stuck, too
+        self._patience_s = stuck_after_s
         self._ready = (False, _encode({"ready": False, "detail": "starting"}))
         self._server: _Server | None = None
-        metrics.ready.set(0)
+        metrics.ready.set_function(lambda: float(self.works()[0]))
         metrics.heartbeat_age_seconds.set_function(lambda: self._clock() - self._beaten_at)
 
     def beat(self) -> None:
         """Say that the main loop is going round."""
         self._beaten_at = self._clock()
+        self._patience_s = self._stuck_after_s
+
+    def busy(self, seconds: float, detail: str) -> None:
+        """Say that the next beat may take so long: what is under way cannot beat. Not ready meanwhile.
+
+        Args:
+            seconds: without a beat after which it is stuck all the same.
+            detail: what is under way.
+        """
+        self.beat()
+        self._patience_s = max(seconds, self._stuck_after_s)
+        self.ready(False, detail)
 
     def ready(self, ready: bool, detail: str | Mapping[str, object]) -> None:  # noqa: FBT001  a state, not a mode
         """Say whether every assigned partition is live.
 
         Args:
-            ready: the status of `/readyz` from now on.
+            ready: the status of `/readyz` from now on, as long as the loop beats.
             detail: why or how far, shown as JSON: a sentence, or for instance each partition's progress. It is written
                 down at once, so later changes of a mapping do not show.
         """
         self._ready = (ready, _encode({"ready": ready, "detail": detail}))
-        self._metrics.ready.set(ready)
 
     def alive(self) -> tuple[bool, bytes]:
         """Return whether the main loop has beaten lately, and the JSON to say so."""
         age = self._clock() - self._beaten_at
-        healthy = age < self._stuck_after_s
+        healthy = age < self._patience_s
         said: dict[str, object] = {"healthy": healthy, "heartbeat_age_s": round(age, 3)}
         if not healthy:
-            said["detail"] = f"the main loop has not beaten for {age:.1f} s, expected every {self._stuck_after_s:g} s"
+            said["detail"] = f"the main loop has not beaten for {age:.1f} s, expected every {self._patience_s:g} s"
         return healthy, _encode(said)
+
+    def works(self) -> tuple[bool, bytes]:
+        """Return whether every assigned partition is live and the main loop beats, and the JSON to say so."""
+        healthy, said = self.alive()
+        ready, detail = self._ready
+        return (
+            (False, _encode({"ready": False, "detail": msgspec.Raw(said)}))
+            if ready and not healthy
+            else (ready, detail)
+        )
 
     def serve(self, host: str, port: int) -> tuple[str, int]:
         """Start to answer in the background; return the address, with the port chosen if `port` is 0.
@@ -120,7 +143,7 @@ class Health:
         if path == "/healthz":
             good, body = self.alive()
         elif path == "/readyz":
-            good, body = self._ready
+            good, body = self.works()
         else:
             return HTTPStatus.NOT_FOUND, _JSON, _encode({"error": f"expected one of {', '.join(_PATHS)}"})
         return HTTPStatus.OK if good else HTTPStatus.SERVICE_UNAVAILABLE, _JSON, body

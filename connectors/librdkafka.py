@@ -46,6 +46,10 @@ def value_text(value: str | float) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
+def _writable(text: str) -> bool:
+    return "\0" not in text and not any("\ud800" <= letter <= "\udfff" for letter in text)
+
+
 def mistakes(settings: Mapping[str, str]) -> Iterator[tuple[str, str]]:
     """Yield (key, what is wrong with it) for settings that are the engine's own or that librdkafka does not accept.
 
@@ -55,6 +59,9 @@ def mistakes(settings: Mapping[str, str]) -> Iterator[tuple[str, str]]:
     for key, value in settings.items():
         if key in OWNED:
             yield key, f"is the engine's own: {OWNED[key]}"
+        elif not (_writable(key) and _writable(value)):
+            # The client crashes on some of these and cuts others off.
+            yield ascii(key), "cannot be handed to librdkafka: not UTF-8, or a zero byte in it"
         elif key.endswith("_cb") or key in _PYTHON_ONLY:
             yield key, "is no setting of librdkafka but of its Python client"
         else:

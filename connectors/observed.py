@@ -8,8 +8,9 @@ import numpy as np
 
 from connectors.health import Health
 from connectors.logs import logger
-from operators.batches import TIERS, Decoded, Tiered
+from operators.batches import TIERS, Decoded, Encoded, Tiered
 from operators.metrics import Metrics
+from operators.rekey import Rekeyed
 from operators.state import Measurement
 
 
@@ -32,13 +33,13 @@ class Observed:
         """Count a live batch."""
         metrics, flow, label = self._metrics, self.flow, str(partition)
         metrics.stage_seconds.labels(flow, step).observe(seconds)
-        if isinstance(answer, Decoded):
+        if isinstance(answer, Decoded | Rekeyed):
             read, rejected = batch.events, len(answer.rejected)
             metrics.batch_records.labels(flow).observe(read)
             for each in answer.rejected:
                 metrics.records_rejected.labels(flow, step, each.reason).inc()
                 self._log.debug("rejected", partition=partition, offset=each.offset, reason=each.reason)
-            if len(answer.time_ms):
+            if isinstance(answer, Decoded) and len(answer.time_ms):
                 newest = float(answer.time_ms.max()) / 1000
                 metrics.event_time_lag_seconds.labels(flow, label).set(time.time() - newest)
         else:
@@ -48,6 +49,10 @@ class Observed:
             for tier, count in zip(TIERS, counts, strict=True):
                 if count:
                     metrics.tiers.labels(flow, tier, label).inc(int(count))
+        if isinstance(answer, Encoded):
+            for kind in answer.audited:
+                metrics.audit_records.labels(flow, kind).inc()
+                self._log.info("audited", partition=partition, kind=kind)
         metrics.records_received.labels(flow, step, label).inc(read)
         metrics.records_sent.labels(flow, step, label).inc(read - rejected)
 
@@ -74,11 +79,24 @@ class Observed:
         if outcome == "committed":
             self._metrics.commit_seconds.labels(self.flow).observe(seconds)
 
-    def snapshot(self, partition: int, size: int, seconds: float) -> None:
+    def snapshot(self, partition: int, size: int, written: int, seconds: float) -> None:
         """Show a stored snapshot."""
         self._metrics.snapshot_seconds.labels(self.flow).observe(seconds)
         self._metrics.snapshot_bytes.labels(self.flow, str(partition)).set(size)
+        self._metrics.snapshot_written.labels(self.flow).inc(written)
         self._metrics.snapshot_age_seconds.labels(self.flow, str(partition)).set(0)
+
+    def snapshot_failed(self) -> None:
+        """Count a snapshot that could not be stored."""
+        self._metrics.snapshot_failures.labels(self.flow).inc()
+
+    def snapshot_cost(self, share: float) -> None:
+        """Show what snapshots cost."""
+        self._metrics.snapshot_cost_ratio.labels(self.flow).set(share)
+
+    def backlog(self, share: float) -> None:
+        """Show how far catching up is."""
+        self._metrics.backlog_progress_ratio.labels(self.flow).set(share)
 
     def restoring(self, partition: int, share: float) -> None:
         """Show how far a restore is; 1 means live."""

@@ -4,28 +4,43 @@ Kafka keeps a short text with every committed offset. Kept there, the place of t
 atomic with the offset, and needs no scan. Kafka's default limit for the text is 4,096 bytes.
 """
 
+from typing import Annotated
+
 import msgspec
+from msgspec import Meta
 
 VERSION = 1
 KEPT = 3
 
+# What is read may have been written by anything: nothing that cannot be acted upon is taken for ours.
+Offset = Annotated[int, Meta(ge=0, le=2**63 - 1)]
 
-class SnapshotPlace(msgspec.Struct, frozen=True, omit_defaults=True, rename={"offset": "S", "checksum": "h"}):
-    """Where one snapshot lies.
+
+class SnapshotPlace(
+    msgspec.Struct,
+    frozen=True,
+    omit_defaults=True,
+    rename={"offset": "S", "checksum": "h", "number": "n", "swept": "w"},
+):
+    """Where one part of a snapshot lies (operators/parts.py); the newest part stands for the snapshot.
 
     Attributes:
         offset: S: the snapshot is the state after all records below it.
-        checksum: BLAKE2b of the bytes, 32 hex digits; also names the snapshot.
+        checksum: BLAKE2b of the bytes, 32 hex digits; also names the part.
         size: bytes.
         at: offset of its first piece in the snapshots topic, or -1 when it is a file.
         pieces: number of pieces in the topic, or 0 when it is a file.
+        number: parts of this partition are counted through.
+        swept: slices written whether or not they changed; 64: the part stands alone.
     """
 
-    offset: int
-    checksum: str
-    size: int
-    at: int = -1
-    pieces: int = 0
+    offset: Offset
+    checksum: Annotated[str, Meta(pattern="^[0-9a-f]{32}$", max_length=32)]
+    size: Offset
+    at: Annotated[int, Meta(ge=-1, le=2**63 - 1)] = -1
+    pieces: Offset = 0
+    number: Offset = 0
+    swept: Annotated[int, Meta(ge=1, le=64)] = 64
 
 
 class Progress(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -37,13 +52,17 @@ class Progress(msgspec.Struct, frozen=True, omit_defaults=True):
         released: the committer let the partition go in good order, with nothing pending.
         snapshots: newest first, at most `KEPT`.
         version: of this record.
+        beside: what a stage wants to find again at exactly this offset (`operators.batches.Encoded.beside`).
+        partitions: of the input topic; 0 while unknown. With another number users are in other partitions.
     """
 
-    owner: str
-    begin: int
+    owner: Annotated[str, Meta(min_length=1)]
+    begin: Offset
     released: bool = False
-    snapshots: tuple[SnapshotPlace, ...] = ()
+    snapshots: Annotated[tuple[SnapshotPlace, ...], Meta(max_length=KEPT)] = ()
     version: int = VERSION
+    beside: Annotated[str, Meta(max_length=200)] = ""
+    partitions: Offset = 0
 
 
 _encode = msgspec.json.Encoder().encode
@@ -69,10 +88,12 @@ def read(text: str | None) -> Progress | None:
         return None
     try:
         progress = _decode(text)
-    except msgspec.MsgspecError as error:
+    except (msgspec.MsgspecError, UnicodeError, RecursionError) as error:
         raise UnreadableProgress(
             f"expected Tidegate's progress record beside the offset, got {len(text)} other characters"
         ) from error
+    if any((place.at < 0) != (place.pieces == 0) for place in progress.snapshots):
+        raise UnreadableProgress("expected snapshots in a file or in pieces, got a mixture of both")
     if progress.version != VERSION:
         raise UnreadableProgress(f"expected a progress record of version {VERSION}, got {progress.version}")
     return progress

@@ -4,7 +4,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
+from confluent_kafka import KafkaError, KafkaException, TopicPartition
+
+from connectors.clients import groupless
 
 
 class OffsetGone(RuntimeError):
@@ -25,21 +27,8 @@ class Reader:
     def __init__(self, config: Mapping[str, Any], topic: str) -> None:
         """Connect; `assign` says what to read."""
         self.topic = topic
-        self._consumer = Consumer(
-            {
-                # Once its queue is full librdkafka pauses fetching for this long; the default of a second idles.
-                "fetch.queue.backoff.ms": 5,
-                "queued.min.messages": 50_000,
-                "queued.max.messages.kbytes": 65_536,
-                **config,
-                "group.id": f"{topic}-reader",  # required by librdkafka, never joined
-                "isolation.level": "read_committed",
-                "enable.auto.commit": False,
-                "enable.auto.offset.store": False,
-                "auto.offset.reset": "error",
-                "enable.partition.eof": True,
-            }
-        )
+        own = {"queued.min.messages": 50_000, "queued.max.messages.kbytes": 65_536}
+        self._consumer = groupless({**own, **config}, f"{topic}-reader", **{"auto.offset.reset": "error"})
 
     def assign(self, offsets: Mapping[int, int]) -> None:
         """Read these partitions from these offsets, and nothing else."""
@@ -49,6 +38,13 @@ class Reader:
         """First offset still in the log, and the one after the last."""
         low, high = self._consumer.get_watermark_offsets(TopicPartition(self.topic, partition), timeout=timeout_s)
         return low, high
+
+    def partitions(self, timeout_s: float = 10.0) -> int:
+        """How many partitions the topic has now."""
+        found = self._consumer.list_topics(self.topic, timeout=timeout_s).topics[self.topic]
+        if found.error is not None:
+            raise KafkaException(found.error)
+        return len(found.partitions)
 
     def high_watermark(self, partition: int) -> int:
         """The end of the log as last told by the broker, without asking; negative while unknown."""

@@ -1,8 +1,8 @@
 """Taking a partition over: fence the former owner, read the committed offset, load the newest snapshot below it."""
 
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 from confluent_kafka import Consumer, KafkaException, TopicPartition
@@ -12,6 +12,7 @@ from connectors.delivery import Watchdog, fence
 from connectors.logs import logger
 from connectors.progress import Progress, SnapshotPlace
 from connectors.reader import OffsetGone, Reader
+from connectors.snapshots import Restored
 from operators.control import StageSnapshot
 
 log = logger()
@@ -41,7 +42,9 @@ class Opened:
         committed: C; outputs for records below it are in Kafka already.
         begin: where the flow began on this partition.
         places: the snapshots named beside C, newest first.
-        states: of the snapshot at S; empty where the flow starts from `begin`.
+        restored: the snapshot at S; None where the flow starts from `begin`.
+        beside: what a stage had put beside the committed offset.
+        seconds: how long opening took.
     """
 
     partition: int
@@ -49,7 +52,14 @@ class Opened:
     committed: int
     begin: int
     places: tuple[SnapshotPlace, ...]
-    states: dict[str, StageSnapshot]
+    restored: Restored | None = None
+    beside: str = ""
+    seconds: float = 0.0
+
+    @property
+    def states(self) -> dict[str, StageSnapshot]:
+        """The stages' states at S, by step id."""
+        return {} if self.restored is None else self.restored.states
 
 
 class Takeover:
@@ -91,22 +101,49 @@ class Takeover:
         self._start_at_end = start_at_end
         self._fixed = dict(fixed)
 
-    def fence_former_owners(self, partitions: list[int], owner: str) -> None:
-        """Fence every transactional id that last committed one of the partitions and did not let it go.
+    def told(self, count: int) -> dict[int, Progress | None]:
+        """Return what stands beside the group's offsets, by partition; None where nothing of ours does.
+
+        Args:
+            count: partitions of the topic.
+        """
+        return {each.partition: self._told(each) for each in self._offsets(list(range(count)), stable=False)}
+
+    def fence_former_owners(self, told: Iterable[Progress | None], owner: str) -> None:
+        """Fence every transactional id that last committed one of these and did not let it go.
+
+        Args:
+            told: what stands beside the offsets of partitions that the group has given us.
+            owner: our own name.
 
         Raises:
             Doubt: a former owner could not be fenced now.
         """
         if not self._transactional:
             return
-        former = {
-            told.owner
-            for told in (self._told(each) for each in self._offsets(partitions, stable=False))
-            if told is not None and not told.released and told.owner != owner
-        }
+        former = {each.owner for each in told if each is not None and not each.released and each.owner != owner}
         for each in sorted(former):
             log.info("fencing", flow=self._flow, owner=each)
             fence(self._config, each, self._watchdog)
+
+    def check_partitions(self, told: Mapping[int, Progress | None]) -> None:
+        """Refuse a topic that has gained partitions since the group's state was made.
+
+        Args:
+            told: what stands beside the offsets of all partitions that the topic has now.
+
+        Raises:
+            CannotStart: the topic had another number.
+        """
+        count = len(told)
+        for each in told.values():
+            if each is not None and each.partitions not in (0, count):
+                raise CannotStart(
+                    f"{self._topic} has {count} partitions, but group {self._group} has answered it with "
+                    f"{each.partitions}: keys lie in other partitions now, away from their users' state. Publish to a "
+                    "new topic under a new kafka.prefix with the new number, and replay or re-key the old one into it "
+                    '(docs/keys.md, "Partitions were added"). Nothing was answered.'
+                )
 
     def open(self, partition: int, reader: Reader, observer: RestoreObserver, poll: Callable[[], None]) -> Opened:
         """Find out where to begin.
@@ -120,6 +157,11 @@ class Takeover:
         Raises:
             CannotStart: no state fits the committed offset; the message says what to do.
         """
+        began = time.monotonic()
+        opened = self._opened(partition, reader, observer, poll)
+        return replace(opened, seconds=time.monotonic() - began)
+
+    def _opened(self, partition: int, reader: Reader, observer: RestoreObserver, poll: Callable[[], None]) -> Opened:
         committed = self._committed(partition, poll)
         low, high = reader.bounds(partition)
         where = f"{self._topic}[{partition}]"
@@ -131,44 +173,49 @@ class Takeover:
                     "go on, or remove the snapshots to begin anew."
                 )
             begin = high if self._start_at_end else low
-            return Opened(partition, begin, begin, begin, (), {})
+            return Opened(partition, begin, begin, begin, ())
         told = self._told(committed)
         if told is None:
             why = "the offset was set by another tool: state starts empty there"
             log.warning("no_state", flow=self._flow, partition=partition, offset=committed.offset, detail=why)
-            return Opened(partition, committed.offset, committed.offset, committed.offset, (), {})
+            return Opened(partition, committed.offset, committed.offset, committed.offset, ())
         if committed.offset > high:
             raise CannotStart(
                 f"{where}: committed offset {committed.offset} lies beyond the end of the log ({high}): was the topic "
                 f"made anew? Delete the group {self._group} and its snapshots to begin anew."
             )
-        return self._from_snapshot(partition, committed.offset, told, low, observer)
+
+        def progress_of(share: float) -> None:
+            observer.restoring(partition, share / 2)
+            poll()
+
+        return self._from_snapshot(partition, committed.offset, told, low, progress_of)
 
     def _from_snapshot(
-        self, partition: int, committed: int, told: Progress, low: int, observer: RestoreObserver
+        self, partition: int, committed: int, told: Progress, low: int, progressed: Callable[[float], None]
     ) -> Opened:
         where = f"{self._topic}[{partition}]"
         faults = []
-        for place in told.snapshots:
+        for number, place in enumerate(told.snapshots):
             if place.offset > committed:
                 faults.append(f"snapshot at {place.offset}: newer than the committed offset {committed}")
             elif place.offset < low:
                 faults.append(f"snapshot at {place.offset}: older than the log, which starts at {low}")
             else:
                 try:
-                    data = self._store.load(partition, place, lambda share: observer.restoring(partition, share / 2))
-                    states = snapshots.read(data, self._flow, partition, place)
+                    found = snapshots.restore(self._store, self._flow, partition, place, progressed)
                 except snapshots.SnapshotUnusable as error:
                     log.warning("snapshot_unusable", flow=self._flow, partition=partition, detail=str(error))
                     faults.append(str(error))
                 else:
-                    self._check_fixed(where, states)
-                    return Opened(partition, place.offset, committed, told.begin, told.snapshots, states)
+                    self._check_fixed(where, found.states)
+                    places = told.snapshots[number:]
+                    return Opened(partition, place.offset, committed, told.begin, places, found, told.beside)
         if told.begin >= low:
             if faults:
                 why = "no usable snapshot: everything is read again"
                 log.warning("no_state", flow=self._flow, partition=partition, offset=told.begin, detail=why)
-            return Opened(partition, told.begin, committed, told.begin, (), {})
+            return Opened(partition, told.begin, committed, told.begin, (), beside=told.beside)
         raise CannotStart(
             f"{where}: no state fits the committed offset {committed}: "
             + "; ".join(

@@ -29,7 +29,8 @@ COMMANDS = {
         "flows.commands.generate", "write the synthetic stream as JSON lines, for `tidegate publish -`"
     ),
     "watch": Command("flows.commands.watch", "show the records of a topic as they come"),
-    "dead-letters": Command("flows.commands.dead_letters", "list the records that could not be read, and why"),
+    "dead-letters": Command("flows.commands.dead_letters", "list what could not be read, and why; publish it again"),
+    "audit": Command("flows.commands.audit", "verify the audit trail, export it, or show its key"),
     "doctor": Command("flows.commands.doctor", "check broker, topics, permissions and key, and say what to do"),
     "compile": Command("flows.commands.compile", "compile every loop now, so that no start waits for it"),
 }

@@ -7,6 +7,7 @@ is expected of a field is worded from its annotation, so a constraint is written
 import dataclasses
 import difflib
 import json
+import tomllib
 import types
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path as FilePath
@@ -62,6 +63,31 @@ class Draft:
         """Return one line per mistake, in the order of their paths."""
         unique = dict.fromkeys(sorted(self.mistakes, key=lambda item: [str(part) for part in item[0]]))
         return [f"{dotted(path)}: {text}" if path else text for path, text in unique]
+
+
+def read_toml(text: str) -> Table:
+    """Read TOML; its integers have 64 bits, as the standard asks.
+
+    Raises:
+        ValueError: it is not TOML; `tomllib` itself lets some of it through as errors of other kinds.
+    """
+    try:
+        table = tomllib.loads(text)
+        _check_integers(table)
+    except tomllib.TOMLDecodeError:
+        raise
+    except RecursionError:
+        raise ValueError("arrays or tables within one another too deeply") from None
+    except ValueError:  # more digits than Python reads
+        raise ValueError("an integer beyond 64 bits") from None
+    return table
+
+
+def _check_integers(value: Any) -> None:
+    if isinstance(value, int) and not -(2**63) <= value < 2**63:
+        raise ValueError
+    for each in value.values() if isinstance(value, dict) else value if isinstance(value, list) else ():
+        _check_integers(each)
 
 
 def dotted(path: Sequence[str | int]) -> str:
@@ -211,7 +237,7 @@ def _parse(text: str, annotation: Any) -> Any:
         return {"true": True, "false": False}.get(text.lower(), text)
     try:
         value = json.loads(text)
-    except json.JSONDecodeError:
+    except (ValueError, RecursionError):  # nested too deeply, or digits without end, count as well
         # `from None`: the cause holds the text, which may be a secret.
         raise ValueError(f"expected {expected(annotation)} written as JSON") from None
     if (section(base) or origin in (dict, Mapping)) and not isinstance(value, dict):

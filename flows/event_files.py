@@ -17,7 +17,7 @@ from typing import IO, Annotated, Any, Literal, NamedTuple, Self
 import msgspec
 
 from flows.mapping import EventMapping, Unmapped, from_columns
-from operators.decode.explain import explain, milliseconds, time_fault
+from operators.decode.explain import NOT_JSON, explain, last_counts, milliseconds, time_fault, unreadable
 from schemas.event import Event
 
 Format = Literal["ndjson", "csv"]
@@ -59,6 +59,8 @@ class _Wire(Event, frozen=True, kw_only=True, gc=False):
     timestamp: int | float | Annotated[datetime, msgspec.Meta(tz=True)]  # type: ignore[assignment]
     fields: dict[str, msgspec.Raw] | None = None
 
+
+_UNDECODED = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 
 _event = msgspec.json.Decoder(_Wire).decode
 _object = msgspec.json.Decoder(dict[str, Any]).decode
@@ -126,7 +128,7 @@ class EventFile:
                 continue
             try:
                 record = _object(line)
-            except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            except _UNDECODED:
                 yield Refused(number, explain(line).detail)
                 continue
             yield self._mapped(record, number)
@@ -169,10 +171,18 @@ def ready(value: bytes, line: int) -> Ready | Refused:
         value: the event as JSON.
         line: its number.
     """
+    if broken := unreadable(value):
+        return Refused(line, broken.detail)
     try:
         event = _event(value)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        return Refused(line, explain(value).detail)
+    except _UNDECODED:
+        found = explain(value)
+        if found is not NOT_JSON:
+            return Refused(line, found.detail)
+        try:
+            event = _event(last_counts(value))
+        except _UNDECODED:
+            return Refused(line, found.detail)
     moment: Any = event.timestamp
     time_ms = milliseconds(moment) if isinstance(moment, datetime) else moment
     if fault := time_fault(time_ms):

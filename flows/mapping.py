@@ -16,7 +16,6 @@ A field that is absent, null or empty is left out. `timestamp` becomes epoch mil
 import contextlib
 import math
 import re
-import tomllib
 from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime
 from pathlib import Path
@@ -24,6 +23,7 @@ from typing import Annotated, Any
 
 import msgspec
 
+from flows.configuration import read_toml
 from operators.decode.explain import milliseconds as milliseconds_of
 
 Record = Mapping[str, Any]
@@ -52,8 +52,8 @@ def load_mapping(path: Path) -> "EventMapping":
         MappingError: with all mistakes.
     """
     try:
-        data = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        data = read_toml(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
         raise MappingError(f"{path}: {error}") from error
     mistakes = [f"{key}: no such table, expected [event]" for key in data if key != "event"]
     rules: dict[str, Rule] = {}
@@ -164,7 +164,7 @@ def _as_field(name: str, value: Any) -> Any:
 def _number(value: Any, name: str) -> float:
     try:
         number = float(value)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         number = math.nan
     if isinstance(value, bool) or not math.isfinite(number):
         raise Unmapped(f"expected a finite number - at $.{name}")
@@ -226,7 +226,7 @@ def _convertible(value: Any) -> float:
 _CONVERT: dict[str, Callable[[Any], Any]] = {
     "absolute": _absolute,
     "number": _convertible,
-    "seconds": lambda value: math.floor(_convertible(value) * 1000),
+    "seconds": lambda value: math.floor(_convertible(_convertible(value) * 1000)),
 }
 
 
@@ -254,7 +254,7 @@ def _finish(spec: Mapping[str, Any], sources: list[Rule]) -> Rule:
     if len(sources) != 1:
         raise MappingError("expected one of field, constant and template")
     convert = spec.get("convert")
-    if convert is not None and convert not in _CONVERT:
+    if convert is not None and (not isinstance(convert, str) or convert not in _CONVERT):
         raise MappingError(f"convert: expected one of {', '.join(_CONVERT)}")
     source, default = sources[0], spec.get("default")
 

@@ -5,6 +5,9 @@ one another on their way to the one sink.
 """
 
 from collections.abc import Callable
+from dataclasses import asdict
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 from bytewax import operators as op
@@ -13,12 +16,19 @@ from bytewax.inputs import Source
 from bytewax.outputs import Sink
 from pydantic import SecretBytes
 
-from flows.settings import Settings
+from connectors.clients import common_config
+from connectors.engine import Pace
+from connectors.snapshots import DirectoryStore, Store, TopicStore
+from flows.description import Flow, Plan
+from flows.settings import Settings, audit_key
+from operators.audit import Chain
 from operators.batches import Messages, Span
-from operators.calibrate import Calibrate
+from operators.calibrate import Calibrate, ReviewConfig
 from operators.decode import Decode, Pseudonymizer
 from operators.encode import Encode
 from operators.featurize import Featurize
+from operators.fingerprint import fingerprint
+from operators.metrics import installed
 from operators.score import Score
 from operators.stage import Observer, Silent, stage
 from operators.state import Stage
@@ -37,14 +47,38 @@ class Stages:
         Raises:
             ValueError: there is no pseudonym key.
         """
-        privacy, self._risk = settings.privacy, settings.risk
+        privacy, self._risk, audit = settings.privacy, settings.risk, settings.audit
+        self._review = ReviewConfig(audit.drift_limit, audit.drift_end, audit.threshold_factor)
         if privacy.key is None:
             raise ValueError("expected settings with a pseudonym key, got none")
         given = [settings.kafka.prefix + topic for topic in privacy.pseudonymised_topics]
         self._pseudonymizer = Pseudonymizer(privacy.key.get_secret_value(), privacy.key_version, given)
-        self._catalogue = self.featurize(0).catalogue
-        self._scoring = self.score(0).fingerprint
-        self._calibration = self.calibrate(0).fingerprint
+        decode, featurize = self.decode(0), self.featurize(0)
+        self._catalogue = featurize.catalogue
+        score = self.score(0)
+        self._scoring = score.fingerprint
+        calibrate = self.calibrate(0)
+        self._calibration = calibrate.fingerprint
+        self._audit_key = audit_key(settings)
+        self._configuration = self._described(
+            privacy.key_version,
+            decode=decode,
+            featurize=featurize,
+            score=score,
+            calibrate=calibrate,
+            tier=self.tier(0),
+        )
+
+    def _described(self, key_version: int, **stages: Stage[Any, Any]) -> dict[str, str]:
+        """Return what an audit record of the configuration tells: fingerprints, the key's version, and ours."""
+        review = fingerprint(1, "review", **asdict(self._review))
+        return {
+            # Cut short: all of it must fit beside an offset.
+            **{name: stage.fingerprint[:12] for name, stage in stages.items()},
+            "review": review[:8],
+            "key_version": str(key_version),
+            "version": installed()[:16],
+        }
 
     def decode(self, _partition: int) -> Decode:
         """Messages to events; what is unreadable is set aside."""
@@ -62,19 +96,19 @@ class Stages:
         """Scores to tail probabilities."""
         tier = self._risk.tier
         budgets = {"medium": tier.medium, "high": tier.high, "critical": tier.critical}
-        return Calibrate(self._risk.calibrate, self._scoring, budgets)
+        return Calibrate(self._risk.calibrate, self._scoring, budgets, self._review)
 
     def tier(self, _partition: int) -> Tier:
         """Tail probabilities to decisions."""
         return Tier(self._risk.tier, self._catalogue, self._calibration)
 
-    def encode(self, _partition: int) -> Encode:
-        """Decisions and dead letters to records."""
-        return Encode(FLOW)
+    def encode(self, partition: int) -> Encode:
+        """Decisions, dead letters and changes to records."""
+        return Encode(FLOW, Chain(self._audit_key, FLOW, partition, self._configuration))
 
 
 def build(settings: Settings, source: Source[Any], sink: Sink[Any], observer: Observer | None = None) -> Dataflow:
-    """Wire the stages.
+    """Make the flow.
 
     Args:
         settings: with a pseudonym key.
@@ -82,7 +116,12 @@ def build(settings: Settings, source: Source[Any], sink: Sink[Any], observer: Ob
         sink: takes `Encoded` batches and the same control items.
         observer: is told about every batch.
     """
-    fresh, watch = Stages(settings), observer or Silent()
+    return wire(Stages(settings), source, sink, observer)
+
+
+def wire(fresh: Stages, source: Source[Any], sink: Sink[Any], observer: Observer | None = None) -> Dataflow:
+    """Wire the stages, as `build` does, from what makes them: it is the same for every assignment of partitions."""
+    watch = observer or Silent()
     flow = Dataflow(FLOW)
     messages = op.input("read", flow, source)
     events = stage("decode", messages, fresh.decode, watch)
@@ -119,3 +158,26 @@ def warm_up(settings: Settings) -> None:
         batch = state.process(batch)
         state.load(state.dump())
         list(state.measurements())
+
+
+def plan(settings: Settings) -> Plan:
+    """Say how to run under these settings; they hold a pseudonym key."""
+    own, fresh = settings.risk, Stages(settings)
+    return Plan(
+        topic=settings.kafka.prefix + INPUT,
+        group=own.group,
+        start_at_end=own.start == "latest",
+        pace=Pace(own.batch_max, own.commit_interval_ms / 1000, own.snapshot_interval_s),
+        store=_store(settings),
+        build=partial(wire, fresh),
+        fixed={"decode": fresh.decode(0).fingerprint},
+    )
+
+
+def _store(settings: Settings) -> Store:
+    if settings.risk.snapshot_store == "directory":
+        return DirectoryStore(settings.risk.snapshot_directory or Path("snapshots"), FLOW)
+    return TopicStore(common_config(settings), f"{settings.kafka.prefix}{FLOW}.snapshots")
+
+
+DESCRIPTION = Flow(FLOW, needs_key=True, warm_up=warm_up, plan=plan)

@@ -2,7 +2,6 @@
 
 import base64
 import binascii
-import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Literal, Self
@@ -11,22 +10,29 @@ from annotated_types import Ge, Gt, Le, MinLen
 from pydantic import BaseModel, ConfigDict, Field, SecretBytes, model_validator
 
 from connectors import librdkafka
-from flows.configuration import Draft, Table, check, overlay, prune
+from flows.configuration import Draft, Table, check, overlay, prune, read_toml
+from operators.audit import derive_key
 from operators.calibrate import CalibrateConfig
 from operators.decode import DecodeConfig
 from operators.featurize import FeaturizeConfig
 from operators.score import ScoreConfig
 from operators.tier import TierConfig
+from schemas.registry import TOPICS
 
 DEFAULT_FILE = Path("tidegate.toml")
 ENVIRONMENT_PREFIX = "TIDEGATE_"
 KEY_VARIABLE = "TIDEGATE_PSEUDONYM_KEY"
+AUDIT_KEY_VARIABLE = "TIDEGATE_AUDIT_KEY"
 FILE_VARIABLE = "TIDEGATE_CONFIG"
 
 KEY_BYTES = (16, 64)
-"""Fewest and most bytes of a pseudonym key; the most is BLAKE2b's."""
+"""Fewest and most bytes of a key; the most is BLAKE2b's."""
 
 _MAKE_ONE = f"make one with `openssl rand -hex 32` and keep it in {KEY_VARIABLE} or in privacy.key_file"
+_MAKE_ONE_FOR_AUDIT = (
+    f"`tidegate audit key` shows the one that belongs to a pseudonym key; {AUDIT_KEY_VARIABLE} takes it"
+)
+_HINTS = {KEY_VARIABLE: _MAKE_ONE, AUDIT_KEY_VARIABLE: _MAKE_ONE_FOR_AUDIT}
 
 
 class SettingsError(ValueError):
@@ -133,6 +139,52 @@ class Risk(_Section):
         return self
 
 
+class Audit(_Section):
+    """The audit trail.
+
+    Attributes:
+        key: what the chains are keyed with; from the environment or `key_file` only. Without it, one is derived from
+            the pseudonym key.
+        key_file: a file that holds the key, in any form that the environment variable may have.
+        drift_limit: stability index of the scores above which a drift is recorded, above `drift_end`.
+        drift_end: index below which its end is recorded.
+        threshold_factor: thresholds are recorded anew when the probability that one stands for has moved by more than
+            this factor, above 1.
+    """
+
+    key: SecretBytes | None = None
+    key_file: Path | None = None
+    drift_limit: Annotated[float, Gt(0)] = 0.25
+    drift_end: Annotated[float, Gt(0)] = 0.1
+    threshold_factor: Annotated[float, Gt(1)] = 2.0
+
+    @model_validator(mode="after")
+    def _drift_ends_below_its_limit(self) -> Self:
+        if self.drift_end >= self.drift_limit:
+            raise ValueError(f"expected drift_end < drift_limit, got {self.drift_end} and {self.drift_limit}")
+        return self
+
+
+class Rekey(_Section):
+    """The rekey flow: a topic that is not keyed by user becomes one that is.
+
+    Attributes:
+        source: full name of the topic to read.
+        target: topic to write; one of Tidegate's own gets the prefix.
+        group: consumer group that divides the source's partitions among processes.
+        start: where a group that has committed nothing begins.
+        batch_max: most records in one batch.
+        commit_interval_ms: how long records wait for their transaction, milliseconds.
+    """
+
+    source: Annotated[str, MinLen(1)] = "raw-events"
+    target: Annotated[str, MinLen(1)] = "events"
+    group: Annotated[str, MinLen(1)] = "tidegate.rekey"
+    start: Literal["earliest", "latest"] = "earliest"
+    batch_max: Annotated[int, Gt(0), Le(100_000)] = 5_000
+    commit_interval_ms: Annotated[int, Gt(0), Le(5_000)] = 100
+
+
 class Metrics(_Section):
     """Where Prometheus finds the metrics, `/healthz` and `/readyz`.
 
@@ -162,25 +214,41 @@ class Settings(_Section):
     privacy: Privacy = Privacy()
     topics: Topics = Topics()
     risk: Risk = Risk()
+    audit: Audit = Audit()
+    rekey: Rekey = Rekey()
     metrics: Metrics = Metrics()
     log: Log = Log()
 
+    @model_validator(mode="after")
+    def _rekey_is_no_circle(self) -> Self:
+        prefix = self.kafka.prefix if self.rekey.target in TOPICS else ""
+        if self.rekey.source == prefix + self.rekey.target:
+            raise ValueError(
+                f"rekey.source and rekey.target are both {self.rekey.source}: it would read what it writes"
+            )
+        return self
 
-def load_settings(path: Path | None, environ: Mapping[str, str], *, needs_key: bool = False) -> Settings:
+
+def load_settings(
+    path: Path | None, environ: Mapping[str, str], *, needs_key: bool = False, needs_audit_key: bool = False
+) -> Settings:
     """Read the settings: defaults, then the file, then the environment.
 
     Args:
         path: the file, or None for the one named by `TIDEGATE_CONFIG`, or else `./tidegate.toml` if there is one.
         environ: environment variables, such as `TIDEGATE_KAFKA__BOOTSTRAP`.
-        needs_key: whether going on without a pseudonym key is a mistake; the key file is read only then.
+        needs_key: whether going on without a pseudonym key is a mistake; the key files are read only then.
+        needs_audit_key: whether going on is a mistake without an audit key and without a pseudonym key to derive one
+            from; the key files are read only then.
 
     Raises:
         SettingsError: with every mistake, not the first alone.
     """
     draft = _read_file(path, environ)
-    if "key" in (privacy := _table(draft, "privacy")):
-        del privacy["key"]
-        draft.mistakes.append((("privacy", "key"), f"a key does not belong in {draft.file}; {_MAKE_ONE}"))
+    for section, hint in (("privacy", _MAKE_ONE), ("audit", _MAKE_ONE_FOR_AUDIT)):
+        if "key" in (table := _table(draft, section)):
+            del table["key"]
+            draft.mistakes.append(((section, "key"), f"a key does not belong in {draft.file}; {hint}"))
     _write_as_text(draft)
     overlay(draft, Settings, ENVIRONMENT_PREFIX, environ, _is_extra)
     _write_as_text(draft)
@@ -192,17 +260,49 @@ def load_settings(path: Path | None, environ: Mapping[str, str], *, needs_key: b
         for name, text in librdkafka.mistakes(texts):
             draft.add(("kafka", "librdkafka", name) if name else ("kafka", "librdkafka"), text)
 
-    key: bytes | None = None
-    try:
-        key_file = _table(draft, "privacy").get("key_file")
-        key = read_key(environ, Path(key_file) if needs_key and isinstance(key_file, str) else None)
-        if key is None and needs_key:
-            draft.mistakes.append((("privacy", "key"), f"there is none, and this command needs one; {_MAKE_ONE}"))
-    except ValueError as error:
-        draft.mistakes.append((("privacy", "key"), str(error)))
+    files = needs_key or needs_audit_key
+    own = _key(draft, environ, "audit", AUDIT_KEY_VARIABLE, files=files)
+    # An auditor has no pseudonym key, and with an audit key needs none: its file is not even looked at.
+    key = _key(draft, environ, "privacy", KEY_VARIABLE, files=needs_key or (needs_audit_key and own is None))
+    if key is None and needs_key and not _complained(draft, "privacy"):
+        draft.mistakes.append((("privacy", "key"), f"there is none, and this command needs one; {_MAKE_ONE}"))
+    nothing = key is None and own is None and not (_complained(draft, "privacy") or _complained(draft, "audit"))
+    if nothing and needs_audit_key and not needs_key:
+        draft.mistakes.append((("audit", "key"), f"there is none, and this command needs one; {_MAKE_ONE_FOR_AUDIT}"))
+    if own is not None and own == key:
+        draft.mistakes.append((("audit", "key"), "expected another secret than the pseudonym key, got the same"))
     if draft.mistakes or settings is None:
         raise SettingsError(draft.lines())
+    if own:
+        settings = settings.model_copy(update={"audit": settings.audit.model_copy(update={"key": SecretBytes(own)})})
     return with_key(settings, key) if key else settings
+
+
+def _key(draft: Draft, environ: Mapping[str, str], section: str, variable: str, *, files: bool) -> bytes | None:
+    """Read one of the keys; None, with the mistake noted, if what was found is none."""
+    file = _table(draft, section).get("key_file")
+    try:
+        return read_key(environ, Path(file) if files and isinstance(file, str) else None, variable)
+    except ValueError as error:
+        draft.mistakes.append(((section, "key"), str(error)))
+        return None
+
+
+def _complained(draft: Draft, section: str) -> bool:
+    return any(path == (section, "key") for path, _ in draft.mistakes)
+
+
+def audit_key(settings: Settings) -> bytes:
+    """Return the audit key: the one given, else the one that belongs to the pseudonym key.
+
+    Raises:
+        ValueError: there is neither.
+    """
+    if settings.audit.key is not None:
+        return settings.audit.key.get_secret_value()
+    if settings.privacy.key is None:
+        raise ValueError("expected settings with an audit key or a pseudonym key, got neither")
+    return derive_key(settings.privacy.key.get_secret_value())
 
 
 def with_key(settings: Settings, key: bytes) -> Settings:
@@ -210,16 +310,16 @@ def with_key(settings: Settings, key: bytes) -> Settings:
     return settings.model_copy(update={"privacy": settings.privacy.model_copy(update={"key": SecretBytes(key)})})
 
 
-def read_key(environ: Mapping[str, str], key_file: Path | None) -> bytes | None:
-    """Return the pseudonym key: from `TIDEGATE_PSEUDONYM_KEY`, else from the file, else None.
+def read_key(environ: Mapping[str, str], key_file: Path | None, variable: str = KEY_VARIABLE) -> bytes | None:
+    """Return a key: from its environment variable, `TIDEGATE_PSEUDONYM_KEY` or another, else from the file, else None.
 
     Either holds the key as it is (UTF-8), or `hex:` or `base64:` and its bytes so written.
 
     Raises:
         ValueError: the file cannot be read, or what was found is no key of 16 to 64 bytes. Never shows any of it.
     """
-    if KEY_VARIABLE in environ:
-        text, source = environ[KEY_VARIABLE], KEY_VARIABLE
+    if variable in environ:
+        text, source = environ[variable], variable
     elif key_file is not None:
         source = str(key_file)
         try:
@@ -243,7 +343,9 @@ def read_key(environ: Mapping[str, str], key_file: Path | None) -> bytes | None:
         raise ValueError(f"expected a key, got something that is not {form} (from {source})") from None
     least, most = KEY_BYTES
     if not least <= len(key) <= most:
-        raise ValueError(f"expected a key of {least} to {most} bytes, got {len(key)} (from {source}); {_MAKE_ONE}")
+        raise ValueError(
+            f"expected a key of {least} to {most} bytes, got {len(key)} (from {source}); {_HINTS[variable]}"
+        )
     return key
 
 
@@ -256,20 +358,20 @@ def _read_file(path: Path | None, environ: Mapping[str, str]) -> Draft:
             return Draft({}, hidden=_HIDDEN)
         path = DEFAULT_FILE
     try:
-        return Draft(tomllib.loads(path.read_text(encoding="utf-8")), str(path), hidden=_HIDDEN)
+        return Draft(read_toml(path.read_text(encoding="utf-8")), str(path), hidden=_HIDDEN)
     except OSError as error:
         raise SettingsError([f"{path}: cannot be read: {error.strerror}"]) from None
     except UnicodeDecodeError:
         raise SettingsError([f"{path}: expected UTF-8"]) from None
-    except tomllib.TOMLDecodeError as error:
+    except ValueError as error:
         raise SettingsError([f"{path}: expected TOML: {error}"]) from None
 
 
-_HIDDEN: tuple[tuple[str, ...], ...] = (("kafka", "librdkafka"), ("privacy",))
+_HIDDEN: tuple[tuple[str, ...], ...] = (("kafka", "librdkafka"), ("privacy",), ("audit", "key"))
 
 
 def _is_extra(name: str) -> bool:
-    return name in (KEY_VARIABLE, FILE_VARIABLE) or name.startswith("TIDEGATE_TEST_")
+    return name in (KEY_VARIABLE, AUDIT_KEY_VARIABLE, FILE_VARIABLE) or name.startswith("TIDEGATE_TEST_")
 
 
 def _table(draft: Draft, name: str) -> Table:

@@ -5,7 +5,7 @@ do not depend on where batches are cut. Rejected input travels in the batch that
 dead letters together, and a stream of its own could be overtaken by the commit.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import msgspec
 import numpy as np
@@ -135,6 +135,23 @@ class Featured:
 
 
 @dataclass(frozen=True, slots=True)
+class Change:
+    """Something about a stage that became different with an event, for the audit trail.
+
+    Attributes:
+        offset: of the event; the change holds for those after it.
+        time_ms: event time of the event.
+        kind: `model`, `threshold` or `drift`.
+        detail: the change by name. Holds no identifier, and nothing that depends on where batches are cut.
+    """
+
+    offset: int
+    time_ms: int
+    kind: str
+    detail: dict[str, str | int | float | bool | None]
+
+
+@dataclass(frozen=True, slots=True)
 class Scored:
     """How unusual every event is; NaN while the stage is warming.
 
@@ -143,6 +160,7 @@ class Scored:
         evidence: directional evidence in nats, higher is riskier, shape (n,).
         score: the stated combination of the two, shape (n,).
         feature_tail: tail probability of each feature in its risky direction, shape (n, features).
+        changes: of the models, in the order of their offsets.
     """
 
     featured: Featured
@@ -150,6 +168,7 @@ class Scored:
     evidence: F64
     score: F64
     feature_tail: F64
+    changes: list[Change] = field(default_factory=list)
 
     @property
     def span(self) -> Span:
@@ -164,10 +183,14 @@ class Scored:
 
 @dataclass(frozen=True, slots=True)
 class Calibrated:
-    """`tail[i]`: the share of past scores at least as high as this one, shape (n,); NaN while warming."""
+    """`tail[i]`: the share of past scores at least as high as this one, shape (n,); NaN while warming.
+
+    `changes`: of thresholds and drift, in the order of their offsets.
+    """
 
     scored: Scored
     tail: F64
+    changes: list[Change] = field(default_factory=list)
 
     @property
     def span(self) -> Span:
@@ -218,17 +241,28 @@ class Tiered:
 
 
 class Outgoing(msgspec.Struct, frozen=True, gc=False):
-    """One record to be written: to the output partition that equals the batch's input partition."""
+    """One record to be written: to the output partition that equals the batch's input partition, unless it says so."""
 
     topic: str  # the name in schemas.registry, without prefix
     key: bytes
     value: bytes
     timestamp_ms: int
+    partition: int = -1  # where to, if not to the partition that the batch came from
 
 
 @dataclass(frozen=True, slots=True)
 class Encoded:
-    """Everything one stretch of input leads to."""
+    """Everything one stretch of input leads to.
+
+    Attributes:
+        span: the stretch.
+        records: in the order in which they are to be written.
+        beside: at most 200 characters to be committed beside the offset `span.next`, in the transaction of the records:
+            the head of the audit chain; see `operators.state.Recalls`. Empty if muted.
+        audited: kinds of the audit records among `records`, for the metric alone.
+    """
 
     span: Span
     records: list[Outgoing]
+    beside: str = ""
+    audited: tuple[str, ...] = ()

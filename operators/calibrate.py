@@ -24,8 +24,8 @@ import numpy as np
 from annotated_types import Ge, Gt
 from numpy.typing import NDArray
 
-from operators.batches import F64, I64, Bool, Calibrated, Scored
-from operators.compiled import compiled
+from operators.batches import F64, I64, Bool, Calibrated, Change, Scored
+from operators.compiled import compiled, inlined
 from operators.fingerprint import fingerprint
 from operators.sketch import WARM, TailSketch, advance, bin_of
 from operators.state import Measurement, State
@@ -63,6 +63,37 @@ class CalibrateConfig:
     refresh: Annotated[int, Gt(0)] = 500
     warmup: Annotated[int, Gt(0)] = 1000
     drift_window: Annotated[int, Ge(100)] = 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class ReviewConfig:
+    """Which changes are worth an audit record. They are looked for once per drift window, and reach no result.
+
+    Attributes:
+        drift_limit: stability index above which drift is said to begin.
+        drift_end: stability index below which it is said to have ended; under `drift_limit`, so that an index that
+            stays near one limit is told once. Below 0.1 stable and above 0.25 shifted is the usual reading.
+        threshold_factor: a threshold is told anew when the probability that it stands for, exp(-score), is more than
+            this factor away from the one told last.
+    """
+
+    drift_limit: float = 0.25
+    drift_end: float = 0.1
+    threshold_factor: float = 2.0
+
+
+@inlined
+def _review(reviews: F64, done: int, event: int, psi: float, settled_tails: F64, budgets: F64) -> int:
+    """Write the row of one review: event, index, and the threshold of each budget; return how many rows there are."""
+    bins = settled_tails.shape[1]
+    reviews[done, 0] = event
+    reviews[done, 1] = psi
+    for k in range(len(budgets)):
+        b = 0
+        while b < bins and settled_tails[0, b] > budgets[k]:
+            b += 1
+        reviews[done, 2 + k] = b / BINS_PER_NAT if b < bins else GREATEST_SCORE
+    return done + 1
 
 
 @compiled
@@ -111,8 +142,10 @@ def rank_then_learn(
     drift_clock: I64,
     drift_window: int,
     drift: F64,
+    budgets: F64,
+    reviews: F64,
     tail: F64,
-) -> None:
+) -> int:
     """Look each score up, then count it if it is to be counted.
 
     Args:
@@ -131,9 +164,16 @@ def rank_then_learn(
         drift_clock: see `COUNT` and `COMPLETE`.
         drift_window: scores per window.
         drift: the newest stability index, shape (1,).
+        budgets: whose thresholds are reviewed, shape (k,).
+        reviews: output, a row (event, stability index, thresholds) for the first table, with NaN for the index, and for
+            each drift window completed; shape (enough, 2 + k).
         tail: output, shape (n,); NaN while warming.
+
+    Returns:
+        The number of rows of `reviews`.
     """
     bins = tails.shape[1]
+    reviewed = 0
     for i in range(len(score)):
         tail[i] = np.nan
         if math.isnan(score[i]):
@@ -144,7 +184,10 @@ def rank_then_learn(
         if not count[i]:
             continue
         pending[0, b] += 1
+        cold = clock[WARM] == 0
         advance(settled, pending, direction, tails, clock, refresh, warmup, decay)
+        if cold and clock[WARM] == 1:
+            reviewed = _review(reviews, reviewed, i, np.nan, tails, budgets)
         newest[bin_of(score[i], float(DRIFT_BINS_PER_NAT), DRIFT_BINS)] += 1
         drift_clock[COUNT] += 1
         if drift_clock[COUNT] == drift_window:
@@ -154,6 +197,8 @@ def rank_then_learn(
             newest[:] = 0
             drift_clock[COUNT] = 0
             drift_clock[COMPLETE] += 1
+            reviewed = _review(reviews, reviewed, i, drift[0], tails, budgets)
+    return reviewed
 
 
 class Calibrate:
@@ -162,15 +207,25 @@ class Calibrate:
     Args:
         config: the settings.
         upstream_fingerprint: of the stage that makes the scores.
-        budgets: alert budget by tier, for the threshold metric alone.
+        budgets: alert budget by tier, for the threshold metric and the audit trail alone.
+        review: which changes are told.
     """
 
     def __init__(
-        self, config: CalibrateConfig, upstream_fingerprint: str, budgets: Mapping[str, float] | None = None
+        self,
+        config: CalibrateConfig,
+        upstream_fingerprint: str,
+        budgets: Mapping[str, float] | None = None,
+        review: ReviewConfig | None = None,
     ) -> None:
         self.fingerprint = fingerprint(LAYOUT, upstream_fingerprint, **asdict(config))
         self.config = config
         self._budgets = dict(budgets or {})
+        self._review = review or ReviewConfig()
+        self._step = math.log(self._review.threshold_factor)
+        self._limits: F64 = np.array(list(self._budgets.values()), np.float64)
+        self._told: F64 = np.full(len(self._limits), np.nan)  # thresholds as told last; NaN before the first table
+        self._drifted = False
         self._sketch = TailSketch(
             ["up"],
             bins=BINS,
@@ -193,7 +248,9 @@ class Calibrate:
         """Give each score its tail, one after the other, counting those of unflagged events."""
         tail: F64 = np.empty(len(batch.score))
         sketch = self._sketch
-        rank_then_learn(
+        # The first table, and every drift window that can be completed.
+        reviews: F64 = np.empty((len(tail) // self.config.drift_window + 2, 2 + len(self._limits)))
+        reviewed = rank_then_learn(
             batch.score,
             batch.featured.flags == 0,
             sketch.settled,
@@ -209,9 +266,40 @@ class Calibrate:
             self._drift_clock,
             self.config.drift_window,
             self._drift,
+            self._limits,
+            reviews,
             tail,
         )
-        return Calibrated(batch, tail)
+        changes = [change for row in reviews[:reviewed] for change in self._changes(batch, row)]
+        return Calibrated(batch, tail, changes)
+
+    def _changes(self, batch: Scored, row: F64) -> Iterable[Change]:
+        """Yield what a review found that was not told yet."""
+        at, psi, thresholds = int(row[0]), float(row[1]), row[2:]
+        decoded, limits = batch.featured.decoded, self._review
+
+        def change(kind: str, detail: dict[str, str | int | float | bool | None]) -> Change:
+            return Change(int(decoded.offsets[at]), int(decoded.time_ms[at]), kind, detail)
+
+        first = math.isnan(psi)
+        if first or bool((np.abs(thresholds - self._told) > self._step).any()):
+            was = {f"{tier}_before": score for tier, score in self._named(self._told).items()}
+            event = "ready" if first else "moved"
+            yield change("threshold", {"event": event, **self._named(thresholds), **({} if first else was)})
+            self._told = thresholds.copy()
+        if first:
+            return
+        if not self._drifted and psi > limits.drift_limit:
+            self._drifted = True
+            yield change("drift", {"event": "began", "psi": psi, "limit": limits.drift_limit})
+        elif self._drifted and psi < limits.drift_end:
+            self._drifted = False
+            yield change("drift", {"event": "ended", "psi": psi, "limit": limits.drift_end})
+
+    def _named(self, thresholds: F64) -> dict[str, float | None]:
+        """Return thresholds by tier; None where no score reaches it."""
+        found = zip(self._budgets, thresholds.tolist(), strict=True)
+        return {tier: score if score < GREATEST_SCORE else None for tier, score in found}
 
     def threshold(self, budget: float) -> float:
         """Return the lowest score whose tail is at most `budget`, at the present table.
@@ -234,6 +322,8 @@ class Calibrate:
             "drift.newest": self._newest[:last].copy(),
             "drift.clock": self._drift_clock.copy(),
             "drift.psi": self._drift.copy(),
+            "review.told": self._told.copy(),
+            "review.drifted": int(self._drifted),
         }
 
     def load(self, state: State) -> None:
@@ -247,6 +337,11 @@ class Calibrate:
             target[: len(counts)] = counts
         self._drift_clock[:] = np.asarray(state["drift.clock"])
         self._drift[:] = np.asarray(state["drift.psi"])
+        # A snapshot made before there was an audit trail, or for other budgets, has told nothing of these thresholds.
+        told = np.asarray(state.get("review.told", self._told), np.float64)
+        nothing = np.full(len(self._limits), GREATEST_SCORE if self._sketch.warm else np.nan)
+        self._told = told.copy() if told.shape == nothing.shape and not np.isnan(told).any() else nothing
+        self._drifted = bool(state.get("review.drifted", 0))
 
     def measurements(self) -> Iterable[Measurement]:
         """Yield the threshold of each budget and the drift."""

@@ -1,7 +1,9 @@
 """Control items: they travel with the batches through every stage, in order, so a snapshot is a barrier by design."""
 
 from dataclasses import dataclass, field
+from typing import Any
 
+from operators.parts import EVERYTHING, Sweep
 from operators.state import State
 
 
@@ -20,27 +22,37 @@ class Restore:
     Attributes:
         partition: Kafka partition of the input.
         snapshots: by step id; a stage without an entry, or with another fingerprint, starts warming.
+        kept: what a `Barrier` with `keep` collected: the stages go on as they are, instead.
+        beside: what a stage had put beside the committed offset (`Encoded.beside`).
     """
 
     partition: int
     snapshots: dict[str, StageSnapshot]
+    kept: dict[str, Any] = field(default_factory=dict)
+    beside: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Barrier:
     """Every stage adds its state as it is after all records below `offset`; the sink receives the full set.
 
     Attributes:
         partition: Kafka partition of the input.
         offset: S, the offset that the set belongs to.
-        keep: the set is kept in memory for the next assignment instead of being stored.
+        keep: the stages themselves are kept in memory for the next assignment; nothing is written.
+        sweep: what is written whether or not it changed.
         snapshots: filled on the way, by step id.
+        kept: filled instead, with `keep`.
+        seconds: time the stages took for it.
     """
 
     partition: int
     offset: int
     keep: bool = False
+    sweep: Sweep = EVERYTHING
     snapshots: dict[str, StageSnapshot] = field(default_factory=dict)
+    kept: dict[str, Any] = field(default_factory=dict)
+    seconds: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

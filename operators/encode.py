@@ -10,7 +10,7 @@ Numbers unknown while warming, empty reasons and empty flags are left out. From 
     "forest":0.646767,"evidence":12.3102,"reasons":[{"feature":"count_60s","value":31.0,"baseline":1.5,"contribution":7.1}],"flags":["late"]
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from itertools import repeat
 from typing import Final
 
@@ -19,10 +19,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from operators import batches
-from operators.batches import F64, TIERS, Encoded, Outgoing, Rejected, Tiered
+from operators.audit import Chain
+from operators.batches import F64, TIERS, Change, Decoded, Encoded, Outgoing, Tiered
+from operators.dead_letter import dead_letter
 from operators.state import Measurement, State
-from schemas.dead_letter import DeadLetter
-from schemas.dead_letter import Reason as Why
 from schemas.decision import Decision, Flag, Reason
 
 DIGITS: Final = 6
@@ -56,22 +56,31 @@ def significant(values: F64) -> F64:
 
 
 class Encode:
-    """The last stage. It keeps nothing: its snapshot is empty.
+    """The last stage. Its snapshot is empty: the audit chain's head is committed beside the input offset.
 
     Attributes:
         flow: name of the flow, written into dead letters.
         fingerprint: empty; there is no state to belong to a configuration.
     """
 
-    def __init__(self, flow: str = "risk") -> None:
+    def __init__(self, flow: str = "risk", chain: Chain | None = None) -> None:
+        """Begin.
+
+        Args:
+            flow: name of the flow.
+            chain: where changes are written; None for no audit trail.
+        """
         self.flow = flow
         self.fingerprint = ""
+        self._chain = chain
 
     def process(self, batch: Tiered) -> Encoded:
         """Return the records for a batch, in the order of the input offsets.
 
         Every event gives one record on `risk.tiers`, and from high up the same on `risk.alerts` right after it; every
-        rejection one on `dead-letters`. A muted batch gives none: its records are in Kafka already.
+        rejection one on `dead-letters`. A change is a record on `audit`, right after those of the event it came with;
+        the configuration, if it is not the one told last, comes before everything. A muted batch gives none: its
+        records are in Kafka already, and so is the head of the audit chain.
         """
         if batch.span.muted:
             return Encoded(batch.span, [])
@@ -84,16 +93,28 @@ class Encode:
         ]
         places = np.searchsorted(decoded.offsets, [rejected.offset for rejected in decoded.rejected])
         others += [
-            (rejected.offset, int(place), self._dead_letter(decoded.topic, batch.span.partition, rejected))
+            (rejected.offset, int(place), dead_letter(self.flow, decoded.topic, batch.span.partition, rejected))
             for place, rejected in zip(places, decoded.rejected, strict=True)
         ]
+        trail = [] if self._chain is None else self._trail(self._chain, batch, decoded)
+        others += [(offset, place, record) for offset, place, record, _ in trail]
         ordered: list[Outgoing] = []
         done = 0
         for _, place, record in sorted(others, key=lambda other: other[0]):
             ordered += records[done:place]
             ordered.append(record)
             done = place
-        return Encoded(batch.span, ordered + records[done:])
+        beside = "" if self._chain is None else self._chain.beside
+        return Encoded(batch.span, ordered + records[done:], beside, tuple(kind for *_, kind in trail))
+
+    def recall(self, text: str) -> None:
+        """Go on with the audit chain from the text committed beside the input offset; "" begins a new one.
+
+        Raises:
+            ValueError: the text is not one that an `Encoded.beside` had.
+        """
+        if self._chain is not None:
+            self._chain.recall(text)
 
     def dump(self) -> State:
         """Return nothing: there is no state."""
@@ -103,8 +124,28 @@ class Encode:
         """Take nothing."""
 
     def measurements(self) -> Iterable[Measurement]:
-        """Return nothing: records are counted where they are written."""
-        return ()
+        """Yield how long the audit chain is; records are counted where they are written."""
+        if self._chain is not None:
+            yield Measurement("tidegate_audit_sequence", float(self._chain.sequence))
+
+    def _trail(self, chain: Chain, batch: Tiered, decoded: Decoded) -> list[tuple[int, int, Outgoing, str]]:
+        """Return the audit records of a batch as (input offset, place among the decisions, record, kind)."""
+        scored = batch.calibrated.scored
+        found: list[tuple[int, int, Outgoing, str]] = []
+        key = f"{self.flow}-{batch.span.partition}".encode()
+        firsts = [(rejected.offset, rejected.timestamp_ms) for rejected in decoded.rejected[:1]]
+        firsts += [(int(decoded.offsets[0]), int(decoded.time_ms[0]))] if decoded.events else []
+        if chain.must_tell and firsts:
+            _, time = min(firsts)
+            record = Outgoing("audit", key, chain.tell(time), max(time, 1))
+            found.append((-1, 0, record, "configuration"))
+        # Stable: of one event, the model's change comes before what it did to the thresholds.
+        changes: list[Change] = sorted([*scored.changes, *batch.calibrated.changes], key=lambda change: change.offset)
+        for change in changes:
+            value = chain.append(change.kind, change.time_ms, _rounded(change.detail))
+            place = int(np.searchsorted(decoded.offsets, change.offset, side="right"))
+            found.append((change.offset, place, Outgoing("audit", key, value, max(change.time_ms, 1)), change.kind))
+        return found
 
     def _decisions(self, batch: Tiered) -> list[Outgoing]:
         scored = batch.calibrated.scored
@@ -152,19 +193,14 @@ class Encode:
         stamps = np.maximum(decoded.time_ms, 1).tolist()  # to librdkafka 0 means now
         return list(map(Outgoing, repeat("risk.tiers"), keys, lines.split(b"\n"), stamps))
 
-    def _dead_letter(self, topic: str, partition: int, rejected: Rejected) -> Outgoing:
-        letter = DeadLetter(
-            schema=1,
-            reason=Why(rejected.reason),
-            detail=rejected.detail,
-            topic=topic,
-            partition=partition,
-            offset=rejected.offset,
-            timestamp=rejected.timestamp_ms,
-            flow=self.flow,
-        )
-        key = f"{topic}-{partition}".encode()
-        return Outgoing("dead-letters", key, _encoder.encode(letter), max(rejected.timestamp_ms, 1))
+
+def _rounded(
+    detail: Mapping[str, str | int | float | bool | None],
+) -> dict[str, str | int | float | bool | None]:
+    """Return a change's detail with its numbers rounded."""
+    return {
+        name: _numbers(np.array([value]))[0] if isinstance(value, float) else value for name, value in detail.items()
+    }
 
 
 def _numbers(column: F64, only: NDArray[np.intp] | None = None) -> list[float | None]:

@@ -17,11 +17,17 @@ from prometheus_client import REGISTRY, CollectorRegistry, Counter, Gauge, Histo
 
 from operators.state import Measurement
 
-LABELS = frozenset({"flow", "stage", "reason", "topic", "partition", "tier", "flag", "outcome", "version", "python"})
-"""Every label there is. `outcome` belongs to transactions; `version` and `python` to `tidegate_build_info`."""
+LABELS = frozenset(
+    {"flow", "stage", "reason", "topic", "partition", "tier", "flag", "kind", "outcome", "version", "python"}
+)
+"""Every label there is. `kind` belongs to audit records, `outcome` to transactions, `version` and `python` to
+`tidegate_build_info`."""
 
 OUTCOMES = ("committed", "aborted", "doubt")
 """Ways a transaction ends; `doubt` means that nobody can tell, and the task starts over."""
+
+AUDIT_KINDS = ("configuration", "model", "threshold", "drift")
+"""What the risk flow writes on `audit`."""
 
 PER_PARTITION = ("flow", "partition")
 
@@ -101,7 +107,25 @@ class Metrics:
         self.snapshot_age_seconds = gauge(
             "tidegate_snapshot_age_seconds", "Time since the newest stored snapshot.", *PER_PARTITION
         )
-        self.snapshot_bytes = gauge("tidegate_snapshot_bytes", "Size of the newest stored snapshot.", *PER_PARTITION)
+        self.snapshot_bytes = gauge(
+            "tidegate_snapshot_bytes", "Size of the state at the newest stored snapshot.", *PER_PARTITION
+        )
+        self.snapshot_written = counter(
+            "tidegate_snapshot_written_bytes_total",
+            "Bytes written for snapshots: what changed, and a slice.",
+            "flow",
+        )
+        self.snapshot_failures = counter(
+            "tidegate_snapshot_failures_total", "Snapshots that could not be stored; the flow goes on without.", "flow"
+        )
+        self.snapshot_cost_ratio = gauge(
+            "tidegate_snapshot_cost_ratio", "Share of the process's time that snapshots take, at most 0.05.", "flow"
+        )
+        self.backlog_progress_ratio = gauge(
+            "tidegate_backlog_progress_ratio",
+            "Share of a large backlog that is answered; 1: there is none.",
+            "flow",
+        )
         self.restore_progress_ratio = gauge(
             "tidegate_restore_progress_ratio", "Share of the restore that is done; 1 once live.", *PER_PARTITION
         )
@@ -148,6 +172,12 @@ class Metrics:
             "tidegate_standings_evicted_total", "Users whose standing had to go.", *PER_PARTITION
         )
 
+        # The audit trail.
+        self.audit_records = counter("tidegate_audit_records_total", "Audit records by kind.", "flow", "kind")
+        self.audit_sequence = gauge(
+            "tidegate_audit_sequence", "Place of the next record in the partition's audit chain.", *PER_PARTITION
+        )
+
         # The process.
         self.ready = gauge("tidegate_ready", "1 while /readyz says 200.")
         self.heartbeat_age_seconds = gauge("tidegate_heartbeat_age_seconds", "Time since the main loop last beat.")
@@ -158,6 +188,8 @@ class Metrics:
         """Show a flow's own counters at 0: Prometheus cannot see the first step of a series that is born at 1."""
         for outcome in OUTCOMES:
             self.transactions.labels(flow, outcome)
+        for kind in AUDIT_KINDS:
+            self.audit_records.labels(flow, kind)
         self.rebalances.labels(flow)
 
     def publish(self, flow: str, partition: int, measurements: Iterable[Measurement]) -> None:
@@ -246,13 +278,17 @@ class Metrics:
         self.declared[name] = labels
 
 
+def installed() -> str:
+    """Return the version of Tidegate that is installed, `unknown` where it runs from its sources alone."""
+    try:
+        return version("tidegate")
+    except PackageNotFoundError:
+        return "unknown"
+
+
 @cache
 def default() -> Metrics:
     """Return the process's own metrics, on prometheus_client's default registry (which adds process and gc metrics)."""
     # They double the series and say nothing that a reset does not.
     disable_created_metrics()  # type: ignore[no-untyped-call]
-    try:
-        installed = version("tidegate")
-    except PackageNotFoundError:
-        installed = "unknown"
-    return Metrics(REGISTRY, installed)
+    return Metrics(REGISTRY, installed())

@@ -8,7 +8,8 @@ import bytewax.operators as op
 from bytewax.dataflow import Stream, operator
 
 from operators.control import Barrier, Flush, Restore, StageSnapshot
-from operators.state import Measurement, Stage
+from operators.parts import Changes
+from operators.state import Measurement, Recalls, Stage
 
 
 class Observer(Protocol):
@@ -47,6 +48,16 @@ class Silent:
         """Ignore."""
 
 
+class Task:
+    """One partition's state of one stage, and what of it the next part of a snapshot needs."""
+
+    __slots__ = ("changes", "stage")
+
+    def __init__(self, stage: Stage[Any, Any]) -> None:
+        self.stage = stage
+        self.changes = Changes()
+
+
 class Tasks:
     """The states of one stage, by partition, and what to do with each item."""
 
@@ -54,7 +65,7 @@ class Tasks:
         self.step = step
         self.make = make
         self.observer = observer
-        self.stages: dict[int, Stage[Any, Any]] = {}
+        self.tasks: dict[int, Task] = {}
 
     def __call__(self, items: list[Any]) -> list[Any]:
         """Answer a run of items in order, one for one."""
@@ -63,13 +74,12 @@ class Tasks:
     def answer(self, item: Any) -> Any:
         """Answer one batch, or take part in a control item and pass it on."""
         if isinstance(item, Restore):
-            self._restore(item)
+            self.tasks[item.partition] = item.kept.get(self.step) or self._restored(item)
         elif isinstance(item, Barrier):
-            stage = self.stages[item.partition]
-            item.snapshots[self.step] = StageSnapshot(stage.fingerprint, stage.dump())
+            self._take_part(item)
         elif isinstance(item, Flush):
-            for partition, stage in self.stages.items():
-                self.observer.measured(partition, stage.measurements())
+            for partition, task in self.tasks.items():
+                self.observer.measured(partition, task.stage.measurements())
         else:
             return self._process(item)
         return item
@@ -77,12 +87,22 @@ class Tasks:
     def _process(self, batch: Any) -> Any:
         span = batch.span
         started = perf_counter()  # for the metric alone: no result depends on it
-        answer = self.stages[span.partition].process(batch)
+        answer = self.tasks[span.partition].stage.process(batch)
         if not span.muted:
             self.observer.batch(self.step, span.partition, batch, answer, perf_counter() - started)
         return answer
 
-    def _restore(self, item: Restore) -> None:
+    def _take_part(self, barrier: Barrier) -> None:
+        task = self.tasks[barrier.partition]
+        if barrier.keep:
+            barrier.kept[self.step] = task
+            return
+        started = perf_counter()
+        state = task.changes.of(task.stage, barrier.sweep)
+        barrier.snapshots[self.step] = StageSnapshot(task.stage.fingerprint, state)
+        barrier.seconds += perf_counter() - started
+
+    def _restored(self, item: Restore) -> Task:
         stage = self.make(item.partition)
         snapshot = item.snapshots.get(self.step)
         if snapshot is not None and snapshot.fingerprint == stage.fingerprint:
@@ -90,7 +110,9 @@ class Tasks:
             self.observer.restored(item.partition, stage.measurements())
         else:
             self.observer.fresh(self.step, item.partition, mismatch=snapshot is not None)
-        self.stages[item.partition] = stage
+        if isinstance(stage, Recalls):
+            stage.recall(item.beside)
+        return Task(stage)
 
 
 @operator

@@ -6,13 +6,28 @@ snapshot can never run code, as unpickling could.
 """
 
 from collections.abc import Iterable
-from typing import NamedTuple, Protocol, TypeVar, runtime_checkable
+from typing import Any, NamedTuple, Protocol, TypeVar, runtime_checkable
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-Value = NDArray[np.generic] | int | float | str | None
+
+class SomeRows(NamedTuple):
+    """Some rows of a large array: what a part of a snapshot holds of it (operators/parts.py).
+
+    Attributes:
+        numbers: which rows, ascending, shape (m,), u4.
+        values: the rows, shape (m, ...).
+        length: rows of the whole array.
+    """
+
+    numbers: NDArray[np.uint32]
+    values: NDArray[Any]
+    length: int
+
+
+Value = NDArray[np.generic] | SomeRows | int | float | str | None
 State = dict[str, Value]
 
 In_contra = TypeVar("In_contra", contravariant=True)
@@ -55,10 +70,20 @@ class Stage(Protocol[In_contra, Out_co]):
         ...
 
 
-class _Column(msgspec.Struct, frozen=True):
+@runtime_checkable
+class Recalls(Protocol):
+    """A stage that has a short text committed beside the offset, in the same transaction (`Encoded.beside`)."""
+
+    def recall(self, text: str) -> None:
+        """Take back the text committed beside the offset; empty when there is none. Called after `load`."""
+        ...
+
+
+class _Column(msgspec.Struct, frozen=True, omit_defaults=True):
     name: str
     dtype: str
     shape: tuple[int, ...]
+    length: int | None = None  # of the whole array, where these are some of its rows; their numbers come first
 
 
 class _Header(msgspec.Struct, frozen=True):
@@ -69,16 +94,38 @@ class _Header(msgspec.Struct, frozen=True):
 _encode_header = msgspec.msgpack.Encoder().encode
 _decode_header = msgspec.msgpack.Decoder(_Header).decode
 _DTYPES = frozenset(np.dtype(kind).str for kind in ("u1", "u2", "u4", "u8", "i1", "i2", "i4", "i8", "f4", "f8", "?"))
+_INDEX = np.dtype(np.uint32)
 
 
 def pack(state: State) -> bytes:
-    """Write a state as bytes: header length (8 bytes, little endian), header (msgpack), then the arrays."""
-    arrays = {name: value for name, value in state.items() if isinstance(value, np.ndarray)}
-    scalars = {name: value for name, value in state.items() if not isinstance(value, np.ndarray)}
-    columns = [_Column(name, array.dtype.str, array.shape) for name, array in arrays.items()]
+    """Write a state as bytes: header length (8 bytes, little endian), header (msgpack), then the arrays.
+
+    Of `SomeRows` the numbers of the rows come before the rows.
+    """
+    return b"".join(chunks(state))
+
+
+def chunks(state: State) -> list[bytes | memoryview]:
+    """Return what `pack` joins, so that a large state is copied once and not for every level it is packed in."""
+    scalars: dict[str, int | float | str | None] = {}
+    columns: list[_Column] = []
+    arrays: list[bytes | memoryview] = []
+    for name, value in state.items():
+        if isinstance(value, SomeRows):
+            columns.append(_Column(name, value.values.dtype.str, value.values.shape, value.length))
+            arrays += [_contiguous(value.numbers), _contiguous(value.values)]
+        elif isinstance(value, np.ndarray):
+            columns.append(_Column(name, value.dtype.str, value.shape))
+            arrays.append(_contiguous(value))
+        else:
+            scalars[name] = value
     header = _encode_header(_Header(scalars, columns))
+    return [len(header).to_bytes(8, "little"), header, *arrays]
+
+
+def _contiguous(array: NDArray[Any]) -> bytes | memoryview:
     # `tobytes` writes in C order whatever the memory layout; `ascontiguousarray` would turn a 0-d array into 1-d.
-    return b"".join([len(header).to_bytes(8, "little"), header, *(array.tobytes() for array in arrays.values())])
+    return array.data if array.flags.c_contiguous else array.tobytes()
 
 
 def unpack(data: bytes) -> State:
@@ -94,19 +141,35 @@ def unpack(data: bytes) -> State:
         header = _decode_header(data[8 : 8 + length])
     except msgspec.MsgspecError as error:
         raise ValueError(f"expected a state header, got something else: {error}") from error
+    names = [*header.scalars, *(column.name for column in header.columns)]
+    if _encode_header(header) != data[8 : 8 + length] or len(set(names)) != len(names):
+        raise ValueError("expected the header as it is written, each name once, got another form")
     state: State = dict(header.scalars)
     at = 8 + length
     for column in header.columns:
         if column.dtype not in _DTYPES or any(side < 0 for side in column.shape):
             raise ValueError(f"expected a numeric array, got {column.dtype} {column.shape} - at {column.name}")
-        dtype = np.dtype(column.dtype)
-        size = dtype.itemsize
-        for side in column.shape:
-            size *= side
-        if len(data) < at + size:
-            raise ValueError(f"expected {size} bytes, got {len(data) - at} - at {column.name}")
-        state[column.name] = np.frombuffer(data, dtype, size // dtype.itemsize, at).reshape(column.shape).copy()
-        at += size
+        if column.length is None:
+            values, at = _take(data, at, column.name, np.dtype(column.dtype), column.shape)
+            state[column.name] = values
+        else:
+            if not column.shape:
+                raise ValueError(f"expected rows, got a single value - at {column.name}")
+            index, at = _take(data, at, column.name, _INDEX, column.shape[:1])
+            values, at = _take(data, at, column.name, np.dtype(column.dtype), column.shape)
+            if len(index) and (int(index[-1]) >= column.length or bool((index[1:] <= index[:-1]).any())):
+                raise ValueError(f"expected ascending numbers of rows below {column.length} - at {column.name}")
+            state[column.name] = SomeRows(index, values, column.length)
     if at != len(data):
         raise ValueError(f"expected {at} bytes, got {len(data)}")
     return state
+
+
+def _take(data: bytes, at: int, name: str, dtype: np.dtype[Any], shape: tuple[int, ...]) -> tuple[NDArray[Any], int]:
+    """Return a fresh array of the bytes from `at` on, and where it ends."""
+    size = dtype.itemsize
+    for side in shape:
+        size *= side
+    if len(data) < at + size:
+        raise ValueError(f"expected {size} bytes, got {len(data) - at} - at {name}")
+    return np.frombuffer(data, dtype, size // dtype.itemsize, at).reshape(shape).copy(), at + size

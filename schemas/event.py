@@ -23,8 +23,8 @@ class Event(Struct, frozen=True, kw_only=True, gc=False, omit_defaults=True):
     Attributes:
         id: the publisher's name for this event, 1 to 256 characters, the same at every retry. Seen again within the
             dedup window it is answered as a duplicate. It is repeated in the outputs: put no personal data in it.
-        timestamp: when it happened. Whole milliseconds since 1970-01-01 UTC, or RFC 3339 with an offset (finer
-            digits are cut to the millisecond); years 1970 to 9999.
+        timestamp: when it happened. Whole milliseconds since 1970-01-01 UTC, or RFC 3339 with an offset (rounded
+            to the microsecond, then cut to the millisecond); years 1970 to 9999.
         user: who did it, 1 to 1024 characters. Replaced by a pseudonym before anything is stored or written.
         type: what was done, such as `login` or `payment`; at least 1 character. Keep to a small vocabulary.
         amount: how much, >= 0 and finite, in `currency`. Absent: the event is not about an amount.

@@ -63,6 +63,16 @@ _ALL = (
         "delete",
     ),
     Topic(
+        "dead-letters.replays",
+        "Which of the records that could not be read were published again.",
+        None,
+        1,
+        "topic, partition, flow, reason",
+        "tidegate",
+        "compact",
+        internal=True,
+    ),
+    Topic(
         "audit",
         "Changes of model, thresholds, drift and configuration.",
         Audit,

@@ -3,9 +3,10 @@
 import argparse
 import os
 import sys
-from typing import Any
+from typing import Any, Literal, NamedTuple
 
 from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.text import Text
 
 from flows.commands import CommandError
@@ -19,6 +20,22 @@ TIER_STYLES = {
     "high": "bold red",
     "critical": "bold white on red",
 }
+
+
+class Check(NamedTuple):
+    """One thing looked at.
+
+    Attributes:
+        name: what.
+        result: how it is; only `failed` keeps a flow from working, or from being right.
+        found: what was seen.
+        remedy: what to do, or empty.
+    """
+
+    name: str
+    result: Literal["ok", "warning", "failed", "skipped"]
+    found: str
+    remedy: str = ""
 
 
 def settings_of(args: argparse.Namespace) -> Settings:
@@ -35,6 +52,26 @@ def err() -> Console:
     """Return the console for progress and remarks, so that results can be piped."""
     width = None if sys.stderr.isatty() else 250
     return Console(stderr=True, highlight=False, markup=False, emoji=False, width=width)
+
+
+def progress_bar(doing: str, unit: str) -> Progress:
+    """Return a bar on the console for remarks, gone at the end; its tasks show `count`, how many of the unit are done.
+
+    Args:
+        doing: what is being done.
+        unit: what is counted.
+    """
+    console = err()
+    return Progress(
+        TextColumn(doing),
+        BarColumn(),
+        TextColumn("{task.percentage:>3.0f} %"),
+        TextColumn(f"{{task.fields[count]:,}} {unit}"),
+        TimeRemainingColumn(),
+        console=console,
+        transient=True,
+        disable=not console.is_terminal,
+    )
 
 
 def full_name(settings: Settings, topic: str) -> str:

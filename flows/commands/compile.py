@@ -5,8 +5,8 @@ import os
 import sys
 import time
 
-from flows import risk
 from flows.cli import OK
+from flows.commands.run import FLOWS
 from flows.settings import load_settings
 
 
@@ -17,6 +17,8 @@ def add_arguments(_: argparse.ArgumentParser) -> None:
 def main(args: argparse.Namespace) -> int:
     """Do `tidegate compile`."""
     started = time.perf_counter()
-    risk.warm_up(load_settings(args.config, os.environ))
+    settings = load_settings(args.config, os.environ)
+    for flow in FLOWS.values():
+        flow.warm_up(settings)
     sys.stderr.write(f"compiled in {time.perf_counter() - started:.1f} s\n")
     return OK

@@ -1,4 +1,4 @@
-"""`tidegate dead-letters list`: what could not be read, why, and where it lies."""
+"""`tidegate dead-letters`: what could not be read, why, and where it lies; and to publish it again."""
 
 import argparse
 import heapq
@@ -10,6 +10,7 @@ from rich.table import Table
 
 from connectors.clients import Admin, plain_consumer, read
 from flows.cli import OK
+from flows.commands import _replay
 from flows.commands._shared import at_least_one, cell, counted, err, full_name, out, partitions_of, settings_of
 from flows.commands.watch import when
 from schemas.dead_letter import DeadLetter, Reason
@@ -29,9 +30,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--limit", type=at_least_one, default=DEFAULT_LIMIT, metavar="N", help=f"at most N (default: {DEFAULT_LIMIT})"
     )
     listing.add_argument("--json", action="store_true", help="one JSON object per line")
+    _replay.add_arguments(actions.add_parser("replay", help="publish the records once more, exactly once"))
 
 
 def main(args: argparse.Namespace) -> int:
+    """Do `tidegate dead-letters`."""
+    return _replay.main(args) if args.action == "replay" else show(args)
+
+
+def show(args: argparse.Namespace) -> int:
     """Do `tidegate dead-letters list`."""
     settings = settings_of(args)
     topic = full_name(settings, "dead-letters")

@@ -5,7 +5,7 @@ import os
 import platform
 from collections.abc import Callable, Iterator, Mapping
 from importlib import metadata
-from typing import Any, Literal, NamedTuple
+from typing import Any
 
 from confluent_kafka import KafkaException, Producer, libversion
 from rich.table import Table
@@ -13,11 +13,11 @@ from rich.text import Text
 
 from connectors.clients import Admin, Unreachable, common_config, topic_configs
 from flows.cli import FAILED, OK
-from flows.commands._shared import full_name, out, printable, settings_of
+from flows.commands import _doctor_keys
+from flows.commands._doctor_keys import ADDED
+from flows.commands._shared import Check, full_name, out, printable, settings_of
 from flows.settings import KEY_VARIABLE, Settings, read_key
 from schemas.registry import TOPICS
-
-Result = Literal["ok", "warning", "failed", "skipped"]
 
 REACH_S = 5.0
 """How long a broker has to answer at all."""
@@ -28,22 +28,6 @@ TRANSACTION_S = 15.0
 _STYLES = {"ok": "green", "warning": "yellow", "failed": "bold red", "skipped": "dim"}
 _DAY_MS = 86_400_000
 _UNLIMITED_MS = 9_223_372_036_854_775_807
-
-
-class Check(NamedTuple):
-    """One thing looked at.
-
-    Attributes:
-        name: what.
-        result: how it is; only `failed` keeps a flow from working.
-        found: what was seen.
-        remedy: what to do, or empty.
-    """
-
-    name: str
-    result: Result
-    found: str
-    remedy: str = ""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -85,6 +69,7 @@ def checks(settings: Settings, environ: Mapping[str, str]) -> Iterator[Check]:
     yield Check("broker", "ok", f"{brokers} broker{plural} at {settings.kafka.bootstrap}, cluster {found.cluster_id}")
     yield from _topics(settings, found.topics)
     yield from _attempt("topic settings", lambda: _topic_settings(settings, admin, found))
+    yield from _keys(settings, found.topics)
     yield _delivery(settings)
 
 
@@ -132,7 +117,7 @@ def _topics(settings: Settings, existing: Mapping[str, Any]) -> Iterator[Check]:
             "partitions",
             "failed",
             f"{full_name(settings, 'events')} has {wanted}, but {', '.join(other)}",
-            "topics of a flow need equal numbers: delete and create the others, or use a new kafka.prefix",
+            f"topics of a flow need equal numbers: delete and create the others, or use a new kafka.prefix; {ADDED}",
         )
     elif counts:
         remedy = f"set topics.partitions = {wanted}" if wanted != settings.topics.partitions else ""
@@ -148,6 +133,13 @@ def _attempt(name: str, look: Callable[[], Iterator[Check]]) -> Iterator[Check]:
         yield Check(
             name, "warning", f"the broker did not tell: {why}", "give this client DESCRIBE_CONFIGS on the topics"
         )
+
+
+def _keys(settings: Settings, existing: Mapping[str, Any]) -> Iterator[Check]:
+    try:
+        yield from _doctor_keys.look(settings, existing)
+    except KafkaException as error:
+        yield Check("keys", "warning", f"no records: {error.args[0].str()}", "give this client READ on the inputs")
 
 
 def _topic_settings(settings: Settings, admin: Admin, found: Any) -> Iterator[Check]:
@@ -179,7 +171,7 @@ def _topic_settings(settings: Settings, admin: Admin, found: Any) -> Iterator[Ch
     if wrong:
         yield Check("cleanup", "failed", "; ".join(wrong), "kafka-configs.sh --alter --entity-type topics ...")
     elif compacted:
-        yield Check("cleanup", "ok", "snapshots are compacted, nothing else is")
+        yield Check("cleanup", "ok", "what Tidegate keeps for itself is compacted, nothing else is")
 
 
 def _replication(held: Mapping[str, Any], configs: Mapping[str, Mapping[str, str]], brokers: int) -> Iterator[Check]:

@@ -9,12 +9,20 @@ from pathlib import Path
 from typing import Any
 
 from confluent_kafka import KafkaError, KafkaException, Message
-from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from connectors.clients import Admin, plain_producer, topic_configs
 from flows.cli import FAILED, INTERRUPTED, OK
 from flows.commands import CommandError
-from flows.commands._shared import above_zero, at_least_one, counted, err, full_name, partitions_of, settings_of
+from flows.commands._shared import (
+    above_zero,
+    at_least_one,
+    counted,
+    err,
+    full_name,
+    partitions_of,
+    progress_bar,
+    settings_of,
+)
 from flows.event_files import EventFile, Ready, Refused
 from flows.mapping import load_mapping
 from flows.settings import Settings
@@ -139,20 +147,11 @@ def _publish(args: argparse.Namespace, events: EventFile, publisher: Publisher) 
     malformed: list[Refused] = []
     interrupted = False
     began = time.monotonic()
-    progress = Progress(
-        TextColumn("publishing"),
-        BarColumn(),
-        TextColumn("{task.percentage:>3.0f} %"),
-        TextColumn("{task.fields[events]:,} events"),
-        TimeRemainingColumn(),
-        console=console,
-        transient=True,
-        disable=not console.is_terminal,
-    )
+    progress = progress_bar("publishing", "events")
     count = 0
     try:
         with progress:
-            task = progress.add_task("", total=events.size, events=0)
+            task = progress.add_task("", total=events.size, count=0)
             for item in _limited(events, args.limit):
                 refusal = item if isinstance(item, Refused) else _try_to_send(publisher, item)
                 if refusal:
@@ -164,8 +163,8 @@ def _publish(args: argparse.Namespace, events: EventFile, publisher: Publisher) 
                 elif args.rate:
                     publisher.wait(began + publisher.sent / args.rate - time.monotonic())
                 if publisher.sent % 500 == 0:
-                    progress.update(task, completed=events.position(), events=publisher.sent)
-            progress.update(task, completed=events.size, events=publisher.sent)
+                    progress.update(task, completed=events.position(), count=publisher.sent)
+            progress.update(task, completed=events.size, count=publisher.sent)
     except KeyboardInterrupt:
         interrupted = True
     finally:

@@ -8,8 +8,6 @@ import sys
 import time
 import uuid
 from collections.abc import Callable
-from pathlib import Path
-from typing import Any
 
 from bytewax.testing import run_main
 from confluent_kafka import KafkaException
@@ -18,19 +16,23 @@ from connectors import logs
 from connectors.bytewax_io import EngineSink, EngineSource
 from connectors.clients import common_config
 from connectors.delivery import AtLeastOnce, Delivery, Transactional, Watchdog
-from connectors.engine import Engine, Pace
+from connectors.engine import Engine
 from connectors.health import Health
 from connectors.ledger import Ledger
 from connectors.membership import Membership
 from connectors.observed import Observed
 from connectors.reader import Reader
-from connectors.snapshots import DirectoryStore, Store, TopicStore
 from connectors.takeover import CannotStart, OffsetGone, Takeover
-from flows import risk
+from flows import rekey, risk
+from flows.commands._shared import full_name
+from flows.description import Plan
 from flows.settings import Settings, load_settings
 from operators import metrics
 
-FLOWS = (risk.FLOW,)
+FLOWS = {flow.name: flow for flow in (risk.DESCRIPTION, rekey.DESCRIPTION)}
+
+COMPILE_S = 300.0
+"""Longest that compiling may take before /healthz says that it is stuck; 1 to 2 minutes are usual on two cores."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -40,7 +42,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def main(args: argparse.Namespace) -> int:
     """Do `tidegate run`."""
-    return run(load_settings(args.config, os.environ, needs_key=True), args.flow)
+    return run(load_settings(args.config, os.environ, needs_key=FLOWS[args.flow].needs_key), args.flow)
 
 
 def run(settings: Settings, flow: str) -> int:
@@ -51,18 +53,19 @@ def run(settings: Settings, flow: str) -> int:
     with Health(shown) as health:
         host, port = health.serve(settings.metrics.host, settings.metrics.port)
         log.info("started", delivery=settings.kafka.delivery, metrics=f"http://{host}:{port}/metrics")
+        plan = FLOWS[flow].plan(settings)
         observed = Observed(flow, shown, health)
-        engine = assemble(settings, flow, observed)
+        engine = assemble(settings, flow, observed, plan=plan)
         for each in (signal.SIGTERM, signal.SIGINT):
             signal.signal(each, lambda *_: engine.stop())
-        health.ready(False, "compiling")
-        risk.warm_up(settings)
+        health.busy(COMPILE_S, "compiling")
+        FLOWS[flow].warm_up(settings)
         health.beat()
         calm_collector()
         try:
             engine.run(
                 lambda: run_main(  # type: ignore[no-untyped-call]
-                    risk.build(settings, EngineSource(engine), EngineSink(engine), observed)
+                    plan.build(EngineSource(engine), EngineSink(engine), observed)
                 )
             )
         except (CannotStart, OffsetGone, KafkaException) as error:
@@ -81,36 +84,29 @@ def calm_collector() -> None:
     gc.set_threshold(100_000, 50, 100)
 
 
-def assemble(settings: Settings, flow: str, observer: Observed, owner: str | None = None) -> Engine:
+def assemble(
+    settings: Settings, flow: str, observer: Observed, owner: str | None = None, plan: Plan | None = None
+) -> Engine:
     """Put the engine of one flow together; nothing connects to the group before it runs."""
+    plan = plan or FLOWS[flow].plan(settings)
     config = common_config(settings)
     transactional = settings.kafka.delivery == "exactly_once"
     watchdog = Watchdog()
-    topic = _named(settings)(risk.INPUT)
-    store = _store(settings, flow, config)
     name = owner or f"{settings.kafka.prefix}tidegate.{flow}-{uuid.uuid4().hex}"
 
     def connect() -> Delivery:
         return (Transactional if transactional else AtLeastOnce)(config, name, watchdog)
 
     def join(on_revoke: Callable[[list[int]], None]) -> Membership:
-        return Membership({**config, "group.id": settings.risk.group}, topic, on_revoke)
+        return Membership({**config, "group.id": plan.group}, plan.topic, on_revoke)
 
     takeover = Takeover(
-        config, flow, topic, settings.risk.group, store, watchdog,
-        transactional=transactional, start_at_end=settings.risk.start == "latest",
-        fixed={"decode": risk.Stages(settings).decode(0).fingerprint},
+        config, flow, plan.topic, plan.group, plan.store, watchdog,
+        transactional=transactional, start_at_end=plan.start_at_end, fixed=plan.fixed,
     )  # fmt: skip
-    pace = Pace(settings.risk.batch_max, settings.risk.commit_interval_ms / 1000, settings.risk.snapshot_interval_s)
-    ledger = Ledger(flow, topic, _named(settings), store, observer, time.monotonic)
-    return Engine(flow, ledger, Reader(config, topic), takeover, connect, join, observer, pace)
-
-
-def _store(settings: Settings, flow: str, config: dict[str, Any]) -> Store:
-    if settings.risk.snapshot_store == "directory":
-        return DirectoryStore(settings.risk.snapshot_directory or Path("snapshots"), flow)
-    return TopicStore(config, _named(settings)(f"{flow}.snapshots"))
+    ledger = Ledger(flow, plan.topic, _named(settings), plan.store, observer, time.monotonic)
+    return Engine(flow, ledger, Reader(config, plan.topic), takeover, connect, join, observer, plan.pace)
 
 
 def _named(settings: Settings) -> Callable[[str], str]:
-    return lambda topic: settings.kafka.prefix + topic
+    return lambda topic: full_name(settings, topic)

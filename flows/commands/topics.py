@@ -3,7 +3,8 @@
 import argparse
 import json
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 from confluent_kafka import KafkaError, KafkaException
 from confluent_kafka.admin import NewTopic  # type: ignore[attr-defined]  # exported, not declared
@@ -11,6 +12,7 @@ from rich.table import Table
 
 from connectors.clients import ANSWER_S, Admin, topic_configs
 from flows.cli import FAILED, OK
+from flows.commands import CommandError
 from flows.commands._shared import cell, err, full_name, out, settings_of
 from flows.settings import Settings
 from schemas.registry import TOPICS, Topic
@@ -81,29 +83,15 @@ def create(settings: Settings, admin: Admin) -> int:
     for name in [name for name in missing if name in existing]:
         console.print(f"exists   {name}")
         del missing[name]
-    new = [
-        NewTopic(
-            name,
-            num_partitions=settings.topics.partitions,
-            replication_factor=settings.topics.replication,
-            config=topic_config(topic, settings),
-        )
-        for name, topic in missing.items()
-    ]
     failed = False
-    # Two time-outs: what the broker may take to make them everywhere, and what we wait for its answer.
-    answers = admin.client.create_topics(new, operation_timeout=ANSWER_S, request_timeout=2 * ANSWER_S) if new else {}
-    for name, future in answers.items():
-        try:
-            future.result()
+    for name, error in attempts(settings, admin, missing, settings.topics.partitions):
+        if error is None:
             console.print(f"created  {name}")
-        except KafkaException as error:
-            inner = error.args[0]
-            if inner.code() == KafkaError.TOPIC_ALREADY_EXISTS:  # somebody else was quicker
-                console.print(f"exists   {name}")
-                continue
+        elif error.code() == KafkaError.TOPIC_ALREADY_EXISTS:  # somebody else was quicker
+            console.print(f"exists   {name}")
+        else:
             failed = True
-            problems.print(f"problem: {name} was not created: {inner.str()}")
+            problems.print(f"problem: {name} was not created: {error.str()}")
     if failed:
         return FAILED
     for name in _unseen(admin, set(missing)):
@@ -113,6 +101,42 @@ def create(settings: Settings, admin: Admin) -> int:
         failed = True
         problems.print(f"problem: {line}")
     return FAILED if failed else OK
+
+
+def attempts(
+    settings: Settings, admin: Admin, topics: Mapping[str, Topic], partitions: int
+) -> Iterator[tuple[str, Any]]:
+    """Make topics, by full name; yield each with None, or with what the broker said against it."""
+    new = [
+        NewTopic(
+            name,
+            num_partitions=partitions,
+            replication_factor=settings.topics.replication,
+            config=topic_config(topic, settings),
+        )
+        for name, topic in topics.items()
+    ]
+    # Two time-outs: what the broker may take to make them everywhere, and what we wait for its answer.
+    answers = admin.client.create_topics(new, operation_timeout=ANSWER_S, request_timeout=2 * ANSWER_S) if new else {}
+    for name, future in answers.items():
+        try:
+            future.result()
+            yield name, None
+        except KafkaException as error:
+            yield name, error.args[0]
+
+
+def make(settings: Settings, admin: Admin, topics: Mapping[str, Topic], partitions: int) -> None:
+    """Make topics that a flow needs for itself, and wait until they are seen.
+
+    Raises:
+        CommandError: one could not be made.
+    """
+    for name, error in attempts(settings, admin, topics, partitions):
+        if error is not None and error.code() != KafkaError.TOPIC_ALREADY_EXISTS:
+            raise CommandError(f"{name} was not created ({partitions} partitions, compacted): {error.str()}")
+    for name in _unseen(admin, set(topics)):
+        raise CommandError(f"{name} was created and is not seen after {ANSWER_S:g} s")
 
 
 def _unseen(admin: Admin, names: set[str]) -> list[str]:

@@ -4,6 +4,7 @@ Sentences are closed templates, `expected X, got Y - at $.field`. No part of the
 decoder's own messages, which can quote it.
 """
 
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Final, NamedTuple
 
@@ -36,6 +37,7 @@ _KINDS: Final = {
 
 _well_formed = msgspec.json.Decoder(msgspec.Raw).decode
 _members = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
+_encode = msgspec.json.Encoder().encode
 _string = msgspec.json.Decoder(str).decode
 _time = msgspec.json.Decoder(Annotated[datetime, msgspec.Meta(tz=None)]).decode
 
@@ -54,6 +56,7 @@ def fault(reason: Reason, expected: str, got: str, field: str | None = None) -> 
 
 
 NOT_JSON: Final = fault(Reason.NOT_JSON, "JSON", "something else")
+INVALID_UTF8: Final = fault(Reason.INVALID_UTF8, "UTF-8", "other bytes")
 TOO_DEEP: Final = fault(Reason.TOO_DEEP, f"at most {DEEPEST} levels of nesting", "more")
 EMPTY_VALUE: Final = fault(Reason.EMPTY_VALUE, "a JSON object", "an empty value")
 MISSING_KEY: Final = fault(Reason.MISSING_KEY, "the user as key", "no key")
@@ -69,27 +72,64 @@ TIME_TOO_LATE: Final = fault(Reason.OUT_OF_RANGE, "a time from 1970 to 9999", "a
 TIME_FRACTION: Final = fault(Reason.WRONG_TYPE, "whole milliseconds", "a fraction", "timestamp")
 
 
+def explain_user(value: bytes) -> Fault:
+    """Return why no user can be read from a record: as `explain`, but of the fields `user` alone matters."""
+    return _explain(value, lambda members: _required_string(members, "user") or NOT_JSON)
+
+
 def explain(value: bytes) -> Fault:
     """Return what is wrong with a record that the typed decoder refused.
 
     Checks go from the whole to the parts and stop at the first fault, so that the answer does not depend on the
     decoder's: depth, UTF-8, JSON, object, then the fields in the order of `schemas.event.Event`.
     """
+    return _explain(value, _explain_fields)
+
+
+def _explain(value: bytes, explain_fields: Callable[[dict[str, bytes]], Fault]) -> Fault:
+    if found := unreadable(value):
+        return found
     try:
-        if depth(value) > DEEPEST:
-            return TOO_DEEP
-        value.decode()
         raw = _well_formed(value)
         kind = _kind(bytes(raw))
         if kind != "an object":
             return fault(Reason.WRONG_TYPE, "an object", kind)
-        return _explain_fields({name: bytes(member) for name, member in _members(value).items()})
-    except UnicodeDecodeError:
-        return fault(Reason.INVALID_UTF8, "UTF-8", "other bytes")
+        return explain_fields({name: bytes(member) for name, member in _members(value).items()})
     except RecursionError:
         return TOO_DEEP
     except msgspec.DecodeError:
         return NOT_JSON
+
+
+def last_counts(value: bytes) -> bytes:
+    """Return the same object with each field once: the decoder refuses a wrong one even if a later one replaces it.
+
+    Raises:
+        msgspec.DecodeError: it is no object, or not JSON.
+    """
+    return _encode(_members(value))
+
+
+def unreadable(value: bytes) -> Fault | None:
+    """Return what the typed decoder must not be asked to find out, or would not: too many levels, other than UTF-8."""
+    if is_too_deep(value):
+        return TOO_DEEP
+    return None if value.isascii() or is_utf8(value) else INVALID_UTF8
+
+
+def is_too_deep(value: bytes) -> bool:
+    """Return whether arrays and objects are nested deeper than is read."""
+    # Counting is cheap and rules nearly all out; looking at each byte is for the few that remain.
+    return value.count(b"[") + value.count(b"{") > DEEPEST and depth(value) > DEEPEST
+
+
+def is_utf8(value: bytes) -> bool:
+    """Return whether the bytes are UTF-8."""
+    try:
+        value.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 def time_fault(value: float) -> Fault | None:
@@ -102,7 +142,7 @@ def time_fault(value: float) -> Fault | None:
 
 
 def milliseconds(moment: datetime) -> int:
-    """Return milliseconds since 1970 of a time with an offset, finer digits cut; exact, and below 0 before 1970."""
+    """Return milliseconds since 1970 of a time with an offset, microseconds cut; exact, and below 0 before 1970."""
     return (moment - EPOCH) // _MILLISECOND
 
 
@@ -148,7 +188,7 @@ def _explain_fields(members: dict[str, bytes]) -> Fault:
         or _amount(members)
         or next(filter(None, (_optional(members, name, "a string") for name in _OPTIONAL)), None)
         or _optional(members, "fields", "an object")
-        or NOT_JSON  # half a surrogate pair within a member's name
+        or NOT_JSON  # half a surrogate pair in what is skipped; or nothing, and an earlier field of a name was wrong
     )
 
 

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from hashlib import blake2b
-from itertools import compress
+from itertools import compress, filterfalse
 from typing import Annotated, ClassVar, Final
 
 import msgspec
@@ -18,13 +18,16 @@ from operators.decode.explain import (
     EMPTY_VALUE,
     FROM_THE_FUTURE,
     MISSING_KEY,
-    TOO_DEEP,
+    NOT_JSON,
     TOO_LARGE,
     Fault,
     depth,
     explain,
+    is_utf8,
+    last_counts,
     milliseconds,
     time_fault,
+    unreadable,
 )
 from operators.decode.identifiers import Identifiers
 from operators.decode.pseudonym import Pseudonymizer
@@ -131,7 +134,9 @@ class Decode:
     def _screen(self, batch: Messages, faults: dict[int, Fault]) -> list[bytes | None]:
         """Return the values to be parsed, None in place of those that must not be."""
         values = batch.values
-        if all(values) and all(batch.keys) and max(map(len, filter(None, values)), default=0) <= self._harmless_bytes:
+        small = all(values) and max(map(len, filter(None, values)), default=0) <= self._harmless_bytes
+        # The decoder does not look at the bytes of texts that it skips; nearly all records are ASCII.
+        if small and all(batch.keys) and all(map(is_utf8, filterfalse(bytes.isascii, values))):  # type: ignore[arg-type]
             return values
         for place, (key, value) in enumerate(zip(batch.keys, values, strict=True)):
             found = self._forbidden(key, value)
@@ -146,10 +151,7 @@ class Decode:
             return MISSING_KEY
         if len(value) > self.config.max_message_bytes:
             return TOO_LARGE
-        # Counting is cheap and rules nearly all out; looking at each byte is for the few that remain.
-        if value.count(b"[") + value.count(b"{") > DEEPEST and depth(value) > DEEPEST:
-            return TOO_DEEP
-        return None
+        return unreadable(value)
 
     def _plausible(self, times: I64, kafka_ms: I64) -> Bool:
         """Return which times are possible and not from the future.
@@ -172,14 +174,24 @@ def _parse(values: list[bytes | None], faults: dict[int, Fault]) -> tuple[list[_
             break
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, TypeError):
             place = len(found)
-            found.append(None)
             value = values[place]
-            if value is not None:
-                faults[place] = explain(value)
+            found.append(None if value is None else _second_look(value, place, faults))
     if not faults:
         return found, np.arange(len(found))  # type: ignore[return-value]  # no None is left in it
     events = [event for event in found if event is not None]
     return events, np.array([place for place, event in enumerate(found) if event is not None], dtype=np.int64)
+
+
+def _second_look(value: bytes, place: int, faults: dict[int, Fault]) -> _Wire | None:
+    """Return the event of a record that the decoder refused for a field that a later one of its name replaces."""
+    found = explain(value)
+    if found is NOT_JSON:
+        try:
+            return _decode(last_counts(value))
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+            pass
+    faults[place] = found
+    return None
 
 
 def _times(events: list[_Wire]) -> I64:

@@ -11,13 +11,14 @@ import numpy as np
 
 from operators.batches import I64, U64
 from operators.compiled import Int, borrowing
+from operators.parts import Sweep
 from operators.prefetch import prefetch
 from operators.state import State
 
 FIRST_CAPACITY = 1024
 EVENTS_AHEAD = 8  # how early the place of an id is asked for
 
-_HEAD, _COUNT, _EVICTED, _MAX, _WINDOW_MS = 0, 1, 2, 3, 4
+_HEAD, _COUNT, _EVICTED, _MAX, _WINDOW_MS, _ARRIVED = 0, 1, 2, 3, 4, 5
 _GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 _HALF = np.uint64(32)
 
@@ -116,13 +117,14 @@ def remember(seen: Seen, id_hash: Int, stream_ms: Int) -> None:
     seen.queue[at] = id_hash
     seen.since_ms[at] = stream_ms
     meta[_COUNT] += 1
+    meta[_ARRIVED] += 1
     _set_add(seen, id_hash)
 
 
 @borrowing
 def _add_all(seen: Seen) -> None:
     for k in range(seen.meta[_COUNT]):
-        _set_add(seen, seen.queue[k])
+        _set_add(seen, seen.queue[(seen.meta[_HEAD] + k) % len(seen.queue)])
 
 
 class Dedup:
@@ -134,8 +136,9 @@ class Dedup:
     """
 
     def __init__(self, max_ids: int, window_ms: int) -> None:
-        meta = np.zeros(5, np.int64)
+        meta = np.zeros(6, np.int64)
         meta[_MAX], meta[_WINDOW_MS] = max_ids, window_ms
+        self._written = -max_ids  # how many ids had arrived when `changes` was last called
         self.seen = _allocate(min(FIRST_CAPACITY, max_ids), meta)
 
     def __len__(self) -> int:
@@ -165,6 +168,7 @@ class Dedup:
         self.seen = _allocate(capacity, meta)
         self.seen.queue[: len(queue)] = queue
         self.seen.since_ms[: len(queue)] = since_ms
+        self._written = int(meta[_ARRIVED]) - capacity  # every place of the new ring is news
         _add_all(self.seen)
 
     def dump(self) -> State:
@@ -172,12 +176,30 @@ class Dedup:
         queue, since_ms = self._in_order()
         return {"queue": queue, "since_ms": since_ms, "evicted": self.evicted}
 
+    def changes(self, sweep: Sweep) -> State:
+        """Return what `load` takes, of the ring only the places that `sweep` wants (see `operators.parts`)."""
+        seen = self.seen
+        places, end = len(seen.queue), int(seen.meta[_HEAD] + seen.meta[_COUNT])
+        changed = np.zeros(places, np.bool_)
+        new = min(int(seen.meta[_ARRIVED]) - self._written, places)
+        changed[np.arange(end - new, end) % places] = True
+        self._written = int(seen.meta[_ARRIVED])
+        return {
+            **sweep.choose(changed, **{"ring.queue": seen.queue, "ring.since_ms": seen.since_ms}),
+            "ring.head": int(seen.meta[_HEAD]),
+            "ring.count": len(self),
+            "evicted": self.evicted,
+        }
+
     def load(self, state: State) -> None:
-        """Replace the state by one that `dump` returned under the same bounds.
+        """Replace the state by one that `dump` or `changes` returned under the same bounds.
 
         Raises:
             ValueError: there are more ids than the bound allows.
         """
+        if "ring.queue" in state:
+            self._load_ring(state)
+            return
         queue, since_ms = np.asarray(state["queue"], np.uint64), np.asarray(state["since_ms"], np.int64)
         meta = self.seen.meta.copy()
         bound = int(meta[_MAX])
@@ -185,6 +207,23 @@ class Dedup:
             raise ValueError(f"expected at most {bound} ids, got {len(queue)}")
         meta[_COUNT], meta[_EVICTED] = len(queue), int(str(state["evicted"]))
         self._replace(max(len(queue), min(FIRST_CAPACITY, bound)), queue, since_ms, meta)
+
+    def _load_ring(self, state: State) -> None:
+        """Take a ring over place by place: later parts go on from these places."""
+        queue, since_ms = np.asarray(state["ring.queue"], np.uint64), np.asarray(state["ring.since_ms"], np.int64)
+        head, count = int(str(state["ring.head"])), int(str(state["ring.count"]))
+        meta = self.seen.meta.copy()
+        places = len(queue)
+        if not (count <= places == len(since_ms) and 0 < places <= meta[_MAX] and 0 <= head < places and count >= 0):
+            raise ValueError(
+                f"expected a ring of at most {meta[_MAX]} places, got {places}, head {head}, count {count}"
+            )
+        meta[_HEAD], meta[_COUNT], meta[_EVICTED] = head, count, int(str(state["evicted"]))
+        self.seen = _allocate(places, meta)
+        self.seen.queue[:] = queue
+        self.seen.since_ms[:] = since_ms
+        self._written = int(meta[_ARRIVED])
+        _add_all(self.seen)
 
 
 def _allocate(capacity: int, meta: I64) -> Seen:

@@ -26,6 +26,7 @@ from operators.featurize.history import Scratch, diversity, new_scratch, remembe
 from operators.featurize.rows import Rows, allocate, copy, fetch_ahead, grown, reset
 from operators.featurize.sequence import KNOWN, N_AHEAD, N_DUPLICATE, N_LATE, TIME_MS, Sequence, fresh_sequence, judge
 from operators.featurize.windows import count_event
+from operators.parts import Sweep
 from operators.state import Measurement, State
 
 _LAYOUT = 1  # version of what `dump` returns; raise it whenever the meaning of a state changes
@@ -61,8 +62,9 @@ def _features(
     teach_cap: Int,
     raw: F64,
     teach: Bool,
+    changed: Bool,
 ) -> None:
-    """Count each event in its row and write its features, shape (n, features)."""
+    """Count each event in its row and write its features, shape (n, features), and which rows changed."""
     windows = len(windows_ms)
     spare = rows.u8.shape[0] - 1
     for i in range(len(row)):
@@ -77,6 +79,7 @@ def _features(
             at = spare
         elif fresh[i] != 0:
             reset(rows, at)
+        changed[at] = True
         count_event(rows, at, time_ms[i], amount[i], panes_ms, min_history, raw, i)
         remember_event(rows, at, time_ms[i], attributes, scratch, raw, i, 12 * windows)
         diversity(rows, at, windows_ms, scratch, raw, i, 4 * windows)
@@ -108,6 +111,11 @@ class Featurize:
         self._dedup = Dedup(config.dedup_max, config.dedup_window_s * 1_000)
         self._entities = Entities(config.max_users, config.promote_after_s * 1_000)
         self._rows = allocate(self._entities.capacity, len(config.windows_s))
+        self._changed = self._unchanged()
+
+    def _unchanged(self) -> Bool:
+        """Return marks for every row and the spare one: nothing changed since `changes` was last called."""
+        return np.zeros(self._entities.capacity + 1, np.bool_)
 
     def process(self, batch: Decoded) -> Featured:
         """Answer a batch and count its events."""
@@ -145,6 +153,7 @@ class Featurize:
             config.teach_cap_per_hour,
             raw,
             teach,
+            self._changed,
         )
         map_into(raw, self._limits, LOG1P, mapped)
         return Featured(decoded=batch, raw=raw, features=mapped, flags=flags, teach=teach)
@@ -157,24 +166,37 @@ class Featurize:
         capacity = self._entities.reserve(more)
         if capacity > before:
             self._rows = grown(self._rows, capacity, used, len(self.config.windows_s))
+            marks, self._changed = self._changed, self._unchanged()
+            self._changed[:used] = marks[:used]
 
     def dump(self) -> State:
         """Return a copy of the state, trimmed to what is in use."""
         used = len(self._entities)
         state: State = {f"rows.{name}": array[:used].copy() for name, array in self._rows._asdict().items()}
-        state |= {f"sequence.{name}": array.copy() for name, array in self._sequence._asdict().items()}
-        state |= {f"dedup.{name}": value for name, value in self._dedup.dump().items()}
-        state |= {f"entities.{name}": value for name, value in self._entities.dump().items()}
-        return state
+        return state | self._rest(self._dedup.dump(), self._entities.dump())
+
+    def changes(self, sweep: Sweep) -> State:
+        """Return what `load` takes, of the large arrays only the rows that `sweep` wants (see `operators.parts`)."""
+        used = len(self._entities)
+        arrays = {f"rows.{name}": array for name, array in self._rows._asdict().items()}
+        state = sweep.choose(self._changed[:used], **arrays)
+        self._changed[:] = False
+        return state | self._rest(self._dedup.changes(sweep), self._entities.changes(sweep))
+
+    def _rest(self, dedup: State, entities: State) -> State:
+        state: State = {f"sequence.{name}": array.copy() for name, array in self._sequence._asdict().items()}
+        state |= {f"dedup.{name}": value for name, value in dedup.items()}
+        return state | {f"entities.{name}": value for name, value in entities.items()}
 
     def load(self, state: State) -> None:
-        """Replace the state by one that `dump` returned under the same fingerprint."""
+        """Replace the state by one that `dump` or `changes` returned under the same fingerprint."""
         self._dedup.load(_part(state, "dedup."))
         self._entities.load(_part(state, "entities."))
         self._sequence = Sequence(**{name: np.array(value) for name, value in _part(state, "sequence.").items()})
         self._rows = allocate(self._entities.capacity, len(self.config.windows_s))
         for name, array in self._rows._asdict().items():
             array[: len(self._entities)] = state[f"rows.{name}"]
+        self._changed = self._unchanged()
 
     def measurements(self) -> Iterable[Measurement]:
         """Return users and ids held and evicted, flagged events, and stream time once there is one."""

@@ -24,12 +24,12 @@ import numpy as np
 from annotated_types import Ge, Gt, Le, Lt
 from numpy.typing import NDArray
 
-from operators.batches import F64, I64, Bool, Featured, Scored
+from operators.batches import F64, I64, Bool, Change, Featured, Scored
 from operators.compiled import compiled
 from operators.fingerprint import fingerprint
 from operators.score.evidence import Evidence
 from operators.score.forest import Forest, Statistic
-from operators.sketch import WARM, TailSketch, advance, bin_of
+from operators.sketch import TAUGHT, WARM, TailSketch, advance, bin_of
 from operators.state import Measurement, State
 
 if TYPE_CHECKING:
@@ -198,7 +198,39 @@ class Score:
         if not readable.all():
             forest[~readable] = evidence[~readable] = np.nan
             feature_tail[~readable] = np.nan
-        return Scored(batch, forest, evidence, self._combine(forest, evidence, rank), feature_tail)
+        before = int(self._forest_sketch.clock[TAUGHT])
+        score = self._combine(forest, evidence, rank)
+        changes = self._became_ready(batch, forest, evidence, rank, before)
+        return Scored(batch, forest, evidence, score, feature_tail, changes)
+
+    def _became_ready(self, batch: Featured, forest: F64, evidence: F64, rank: Bool, before: int) -> list[Change]:
+        """Return the change with which there is a score: the event that completed the first table of ranks.
+
+        Args:
+            batch: what was scored.
+            forest: shape (n,).
+            evidence: shape (n,).
+            rank: which events were ranked where both are known, shape (n,).
+            before: events ranked before the batch.
+        """
+        needed = self.config.refresh
+        if not before < needed <= int(self._forest_sketch.clock[TAUGHT]):
+            return []
+        ranked = np.flatnonzero(rank & ~np.isnan(forest) & ~np.isnan(evidence))
+        at = int(ranked[needed - before - 1])
+        config = self.config
+        detail: dict[str, str | int | float | bool | None] = {
+            "event": "ready",
+            "trees": config.trees,
+            "height": config.height,
+            "window": config.window,
+            "statistic": config.statistic,
+            "features": batch.features.shape[1],
+            "forest_weight": config.forest_weight,
+            "ranked": needed,
+        }
+        decoded = batch.decoded
+        return [Change(int(decoded.offsets[at]), int(decoded.time_ms[at]), "model", detail)]
 
     def _combine(self, forest: F64, evidence: F64, rank: Bool) -> F64:
         score: F64 = np.empty(len(forest))

@@ -19,7 +19,7 @@ from server import free_ports
 ROOT = Path(__file__).parents[2]
 PARTITIONS = 2
 KEY = "a key for tests only, 32 bytes.."
-TOPICS = ("events", "risk.tiers", "risk.alerts", "dead-letters", "audit", "risk.snapshots")
+TOPICS = ("events", "risk.tiers", "risk.alerts", "dead-letters", "dead-letters.replays", "audit", "risk.snapshots")
 
 
 @dataclass(frozen=True)
@@ -32,11 +32,11 @@ class Sent:
     partition: int
 
 
-def create_topics(bootstrap: str, prefix: str, **events_config: str) -> None:
+def create_topics(bootstrap: str, prefix: str, partitions: int = PARTITIONS, **events_config: str) -> None:
     admin = AdminClient({"bootstrap.servers": bootstrap})
     keep = {"retention.ms": "-1"}  # the events are older than a week, and Kafka goes by their time
     topics = [
-        NewTopic(prefix + name, PARTITIONS, 1, config=keep | (events_config if name == "events" else {}))
+        NewTopic(prefix + name, partitions, 1, config=keep | (events_config if name == "events" else {}))
         for name in TOPICS
     ]
     for done in admin.create_topics(topics).values():
@@ -56,7 +56,9 @@ def publish(bootstrap: str, prefix: str, records: Iterable[Sent]) -> list[int]:
     return counts
 
 
-def read_committed(bootstrap: str, topic: str) -> list[list[tuple[bytes | None, bytes | None, int]]]:
+def read_committed(
+    bootstrap: str, topic: str, partitions: int = PARTITIONS
+) -> list[list[tuple[bytes | None, bytes | None, int]]]:
     """Everything a read_committed reader finds: per partition, (key, value, timestamp) in order."""
     consumer = Consumer(
         {
@@ -67,11 +69,11 @@ def read_committed(bootstrap: str, topic: str) -> list[list[tuple[bytes | None, 
             "enable.auto.commit": False,
         }
     )
-    consumer.assign([TopicPartition(topic, partition, 0) for partition in range(PARTITIONS)])
-    found: list[list[tuple[bytes | None, bytes | None, int]]] = [[] for _ in range(PARTITIONS)]
+    consumer.assign([TopicPartition(topic, partition, 0) for partition in range(partitions)])
+    found: list[list[tuple[bytes | None, bytes | None, int]]] = [[] for _ in range(partitions)]
     ended: set[int] = set()
     deadline = time.monotonic() + 60
-    while len(ended) < PARTITIONS:
+    while len(ended) < partitions:
         assert time.monotonic() < deadline, f"{topic} does not end"
         for message in consumer.consume(1000, 0.2):
             if message.error() is None:
@@ -82,9 +84,9 @@ def read_committed(bootstrap: str, topic: str) -> list[list[tuple[bytes | None, 
     return found
 
 
-def committed(bootstrap: str, group: str, topic: str) -> list[int]:
+def committed(bootstrap: str, group: str, topic: str, partitions: int = PARTITIONS) -> list[int]:
     consumer = Consumer({"bootstrap.servers": bootstrap, "group.id": group})
-    asked = [TopicPartition(topic, number) for number in range(PARTITIONS)]
+    asked = [TopicPartition(topic, number) for number in range(partitions)]
     try:
         return [each.offset for each in consumer.committed(asked, timeout=20)]
     except KafkaException as error:
@@ -96,7 +98,12 @@ def committed(bootstrap: str, group: str, topic: str) -> list[int]:
 
 
 class Flow:
-    """One process of `tidegate run risk`."""
+    """One process of `tidegate run risk`.
+
+    Attributes:
+        command: how it is started.
+        environment: of the process; what is changed counts from the next start.
+    """
 
     started: ClassVar[list["Flow"]] = []
 
@@ -114,14 +121,12 @@ class Flow:
             "TIDEGATE_TOPICS__PARTITIONS": str(PARTITIONS),
             **settings,
         }
+        self.command = [sys.executable, "-m", "flows", "run", "risk"]
         self.process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> "Flow":
         with self.log.open("ab") as log:
-            self.process = subprocess.Popen(
-                [sys.executable, "-m", "flows", "run", "risk"],
-                env=self.environment, cwd=ROOT, stdout=log, stderr=log,
-            )  # fmt: skip
+            self.process = subprocess.Popen(self.command, env=self.environment, cwd=ROOT, stdout=log, stderr=log)
         Flow.started.append(self)
         return self
 
@@ -157,6 +162,15 @@ class Flow:
             assert code is None, f"the flow ended with {code}: {self.log.read_text()[-3000:]}"
             assert time.monotonic() < deadline, f"not {what} in {timeout_s} s: {self.log.read_text()[-3000:]}"
             time.sleep(0.1)
+
+    def pause(self) -> None:
+        """Stall the process as a frozen machine would: it notices nothing, not even the time that passes."""
+        assert self.process is not None
+        self.process.send_signal(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        assert self.process is not None
+        self.process.send_signal(signal.SIGCONT)
 
     def kill(self) -> None:
         assert self.process is not None

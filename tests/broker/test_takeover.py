@@ -86,6 +86,17 @@ def test_an_offset_beyond_the_log_is_refused(left):
     _fails_with(left, "beyond the end of the log")
 
 
+def test_a_snapshot_newer_than_the_committed_offset_is_not_used(left):
+    """As after a reset by hand that kept the text: the state would know what is still to come."""
+    _rewrite(left, progress.write, offset=150)
+    left.start().wait_ready()
+    replayed = left.metric("tidegate_replayed_records_total")
+    left.wait_answered([200, 200])
+    assert left.terminate() == 0
+    assert "no usable snapshot" in left.log.read_text()
+    assert replayed == 300
+
+
 def test_a_text_of_another_version_is_refused(left):
     _rewrite(left, lambda told: progress.write(told).replace('"owner"', '"version":99,"owner"'))
     _fails_with(left, "version 1, got 99")

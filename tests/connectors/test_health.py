@@ -110,11 +110,45 @@ def test_readyz_shows_the_progress_of_a_restore_and_then_200(health):
     assert get(health, "/readyz")[0] == 200
 
 
-def test_ready_and_alive_are_independent(health, clock):
+def test_what_was_ready_when_the_loop_got_stuck_is_ready_no_more_and_says_why(health, clock, metrics):
     health.ready(True, "live")
     clock.now += 100
 
-    assert (get(health, "/healthz")[0], get(health, "/readyz")[0]) == (503, 200)
+    status, _, body = get(health, "/readyz")
+    assert (get(health, "/healthz")[0], status) == (503, 503)
+    assert json.loads(body)["ready"] is False
+    assert json.loads(body)["detail"]["detail"].startswith("the main loop has not beaten for 100.0 s")
+    assert metrics.registry.get_sample_value("tidegate_ready") == 0
+
+    health.beat()
+    assert get(health, "/readyz")[0] == 200
+    assert metrics.registry.get_sample_value("tidegate_ready") == 1
+
+
+def test_a_restore_that_beats_is_healthy_and_not_ready(health, clock):
+    for share in (0.1, 0.5, 0.9):
+        clock.now += 9
+        health.beat()
+        health.ready(False, {"restoring": {"0": share}})
+        assert (get(health, "/healthz")[0], get(health, "/readyz")[0]) == (200, 503)
+
+
+def test_what_says_that_it_takes_long_is_healthy_that_long_and_no_longer(health, clock):
+    health.busy(100, "compiling")
+    clock.now += 99
+    assert (get(health, "/healthz")[0], get(health, "/readyz")[0]) == (200, 503)
+    assert json.loads(get(health, "/readyz")[2])["detail"] == "compiling"
+
+    clock.now += 1
+    assert get(health, "/healthz")[0] == 503
+
+
+def test_after_what_took_long_a_beat_is_expected_as_often_as_ever(health, clock):
+    health.busy(100, "compiling")
+    health.beat()
+    clock.now += 10
+
+    assert get(health, "/healthz")[0] == 503
 
 
 def test_metrics_can_be_parsed_by_prometheus_own_reader(health, metrics):
@@ -135,9 +169,9 @@ def test_metrics_speak_openmetrics_to_who_asks_for_it(health):
 
 def test_ready_and_the_heartbeats_age_are_metrics_too(health, clock, metrics):
     health.ready(True, "live")
+    assert metrics.registry.get_sample_value("tidegate_ready") == 1
     clock.now += 42
 
-    assert metrics.registry.get_sample_value("tidegate_ready") == 1
     assert metrics.registry.get_sample_value("tidegate_heartbeat_age_seconds") == 42
 
 

@@ -12,6 +12,7 @@ import yaml
 RISK = 'flow="risk"'
 P0 = 'flow="risk",partition="0",instance="a"'
 UP = 'up{job="tidegate",service="risk",instance="a"}'
+MEMORY = 'process_resident_memory_bytes{job="tidegate",instance="a"}'
 READ = f'tidegate_records_received_total{{{P0},stage="decode"}}'
 COMMITTED = f'tidegate_transactions_total{{{RISK},outcome="committed"}}'
 DOUBT = f'tidegate_transactions_total{{{RISK},outcome="doubt"}}'
@@ -31,6 +32,17 @@ CASES = [
     ("TidegateLagGrowing", True, {f"tidegate_lag_records{{{P0}}}": "60000+5000x30"}),
     ("TidegateLagGrowing", False, {f"tidegate_lag_records{{{P0}}}": "900000-5000x30"}),  # catching up
     ("TidegateLagGrowing", False, {f"tidegate_lag_records{{{P0}}}": "0+10x30"}),  # growing, but small
+    ("TidegateLagNotRecovering", True, {f"tidegate_lag_records{{{P0}}}": "900000x30"}),
+    ("TidegateLagNotRecovering", True, {f"tidegate_lag_records{{{P0}}}": "900000-5000x30"}),  # two hours to go
+    ("TidegateLagNotRecovering", False, {f"tidegate_lag_records{{{P0}}}": "1800000-30000x30"}),  # half an hour
+    ("TidegateLagNotRecovering", False, {f"tidegate_lag_records{{{P0}}}": "40000x30"}),  # steady, but small
+    ("TidegateMemoryHigh", True, {MEMORY: "1.5e9x10 1.9e9x20"}),
+    ("TidegateMemoryHigh", False, {MEMORY: "1.7e9x30"}),
+    ("TidegateMemoryHigh", False, {MEMORY.replace("tidegate", "kafka"): "1.9e9x30"}),  # somebody else's
+    ("TidegateDuplicatesForgotten", True, {f"tidegate_dedup_evicted_total{{{P0}}}": "0x5 0+20x25"}),
+    ("TidegateDuplicatesForgotten", False, {f"tidegate_dedup_evicted_total{{{P0}}}": "500x30"}),  # long ago
+    ("TidegateStandingsForgotten", True, {f"tidegate_standings_evicted_total{{{P0}}}": "0x5 0+20x25"}),
+    ("TidegateStandingsForgotten", False, {f"tidegate_standings_evicted_total{{{P0}}}": "500x30"}),
     ("TidegateCommitsFailing", True, {COMMITTED: "0+60x30", ABORTED: "0+10x30"}),
     ("TidegateCommitsFailing", False, {COMMITTED: "0+600x30", ABORTED: "0+10x30"}),
     ("TidegateTransactionsInDoubt", True, {DOUBT: "0x20 4x10"}),
@@ -45,6 +57,8 @@ CASES = [
         False,  # nothing to do
         {f"tidegate_lag_records{{{P0}}}": "0x30", COMMITTED: "5x30", 'tidegate_ready{instance="a"}': "1x30"},
     ),
+    ("TidegateSnapshotsFailing", True, {f"tidegate_snapshot_failures_total{{{RISK}}}": "0x5 0+1x25"}),
+    ("TidegateSnapshotsFailing", False, {f"tidegate_snapshot_failures_total{{{RISK}}}": "3x30"}),  # long ago
     ("TidegateSnapshotOld", True, {f"tidegate_snapshot_age_seconds{{{P0}}}": "0+60x30", READ: "0+600x30"}),
     ("TidegateSnapshotOld", False, {f"tidegate_snapshot_age_seconds{{{P0}}}": "0+60x30", READ: "600x30"}),  # idle
     ("TidegateDeadLetters", True, {READ: "0+1000x30", REJECTED: "0+60x30"}),
@@ -86,6 +100,15 @@ def test_every_alert_says_what_is_lost_and_what_to_do(alerts):
 def test_every_alert_is_played_both_ways(alerts):
     for rule in alerts:
         assert {fires for alert, fires, _ in CASES if alert == rule["alert"]} == {True, False}, rule["alert"]
+
+
+def test_the_alert_on_memory_is_below_what_the_container_may_have(alerts, root):
+    compose = yaml.safe_load((root / "docker-compose.yml").read_text())
+    limit = compose["services"]["risk"]["deploy"]["resources"]["limits"]["memory"]
+    expression = next(rule["expr"] for rule in alerts if rule["alert"] == "TidegateMemoryHigh")
+
+    assert limit == "2G"  # 2 * 1024^3 bytes
+    assert 0.8 < float(expression.rpartition("> ")[2]) / (2 * 1024**3) < 0.9
 
 
 def test_prometheus_accepts_the_configuration_and_the_rules(promtool, root):

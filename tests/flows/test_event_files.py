@@ -149,3 +149,21 @@ def test_every_edit_of_wikiticker_becomes_an_event_with_an_id_of_its_own(reposit
 def test_a_missing_file_is_an_error():
     with pytest.raises(FileNotFoundError):
         EventFile(Path("missing.json"))
+
+
+@pytest.mark.parametrize(
+    ("line", "why"),
+    [
+        (b'{"id":"e","timestamp":1,"user":"u","type":"t","x":"\xff"}', "expected UTF-8, got other bytes"),
+        (
+            b'{"id":"e","timestamp":1,"user":"u","type":"t","x":' + b"[" * 256 + b"]" * 256 + b"}",
+            "expected at most 256 levels of nesting, got more",
+        ),
+    ],
+)
+def test_what_the_engine_would_refuse_in_a_field_that_nobody_reads_is_refused_here(line, why):
+    assert ready(line, 3) == Refused(3, why)
+
+
+def test_a_later_field_replaces_a_wrong_one_as_it_does_in_the_engine():
+    assert ready(b'{"id":7,"id":"e","timestamp":1,"user":"u","type":"t"}', 1).key == b"u"

@@ -156,3 +156,27 @@ def test_the_label_of_wikiticker_is_not_mapped(repository):
 def test_a_mapping_that_is_missing_is_a_mistake():
     with pytest.raises(MappingError, match=r"missing\.toml"):
         load_mapping(Path("missing.toml"))
+
+
+@pytest.mark.parametrize("value", [1e308, 10**400, "1e308"])
+def test_a_number_of_seconds_that_no_time_has_is_refused(tmp_path, value):
+    path = tmp_path / "mapping.toml"
+    path.write_text('[event]\nid="i"\nuser="u"\ntype="t"\ntimestamp={field="when",convert="seconds"}\n')
+    with pytest.raises(Unmapped, match="expected a finite number"):
+        load_mapping(path)({"id": "i", "user": "u", "type": "t", "when": value}, 1)
+
+
+@pytest.mark.parametrize("spec", ["[]", "{}", "1", "[['number']]"])
+def test_a_convert_that_is_no_text_is_a_mistake(tmp_path, spec):
+    path = tmp_path / "mapping.toml"
+    path.write_text(f'[event]\nid="i"\nuser="u"\ntype="t"\ntimestamp={{field="when",convert={spec}}}\n')
+    with pytest.raises(MappingError, match="convert: expected one of"):
+        load_mapping(path)
+
+
+@pytest.mark.parametrize("text", ["a = " + "[" * 5_000, "a = 0x" + "f" * 5_000, "a = " + "9" * 5_000])
+def test_toml_that_its_parser_chokes_on_is_a_mistake(tmp_path, text):
+    path = tmp_path / "mapping.toml"
+    path.write_text(text)
+    with pytest.raises(MappingError, match=r"too deeply|beyond 64 bits"):
+        load_mapping(path)

@@ -11,9 +11,11 @@ from flows import risk
 from flows.demo.generator import Generator, GeneratorConfig
 from flows.settings import load_settings
 from operators.batches import Encoded, Messages, Span
-from operators.control import Barrier, Flush, Restore
+from operators.control import Barrier, Flush, Restore, StageSnapshot
+from operators.parts import Assembly
 
-SETTINGS = load_settings(None, {"TIDEGATE_PSEUDONYM_KEY": "0123456789abcdef0123"}, needs_key=True)
+KEY_TEXT = "0123456789abcdef0123"
+SETTINGS = load_settings(None, {"TIDEGATE_PSEUDONYM_KEY": KEY_TEXT}, needs_key=True)
 
 
 def batches(count: int, partition: int, size: int = 300) -> list[Messages]:
@@ -43,6 +45,11 @@ def records(items: list[object]) -> list[tuple]:
     return [astuple(record) for item in items if isinstance(item, Encoded) for record in item.records]
 
 
+def answers(items: list[object]) -> list[tuple]:
+    """Everything but the audit chain, which goes on from the text beside the offset and not from a snapshot."""
+    return [record for record in records(items) if record[0] != "audit"]
+
+
 def test_every_event_is_answered_once():
     found = records(run([Restore(0, {}), *batches(3_000, 0)]))
     answered = [json.loads(record[2])["offset"] for record in found if record[0] in ("risk.tiers", "dead-letters")]
@@ -62,14 +69,32 @@ def test_control_items_come_out_where_they_went_in():
     assert [type(item).__name__ for item in found] == ["Restore", "Encoded", "Flush", "Encoded", "Barrier", "Flush"]
 
 
+def put_together(barrier: Barrier) -> dict[str, StageSnapshot]:
+    """The states as a restart from this one part would find them."""
+    states = {}
+    for step, snapshot in barrier.snapshots.items():
+        assembly = Assembly(snapshot.state)
+        assembly.add(snapshot.state)
+        states[step] = StageSnapshot(snapshot.fingerprint, assembly.finish())
+    return states
+
+
 def test_a_barrier_collects_every_stage_and_restores_to_the_same_answers():
     items = batches(3_000, 0)
-    whole = run([Restore(0, {}), *items[:5], Barrier(0, 1_500), *items[5:]])
-    barrier = next(item for item in whole if isinstance(item, Barrier))
+    whole = records(run([Restore(0, {}), *items]))
+    *before, barrier = run([Restore(0, {}), *items[:5], Barrier(0, 1_500)])
     assert list(barrier.snapshots) == ["decode", "featurize", "score", "calibrate", "tier", "encode"]
 
-    resumed = run([Restore(0, barrier.snapshots), *items[5:]])
-    assert records(resumed) == records(whole[whole.index(barrier) :])
+    resumed = run([Restore(0, put_together(barrier), beside=before[-1].beside), *items[5:]])
+    assert records(before) + records(resumed) == whole
+
+
+def test_stages_that_are_kept_go_on_where_they_were():
+    items = batches(3_000, 0)
+    *before, barrier = run([Restore(0, {}), *items[:5], Barrier(0, 1_500, keep=True)])
+
+    resumed = run([Restore(0, {}, barrier.kept), *items[5:]])
+    assert records(before) + records(resumed) == records(run([Restore(0, {}), *items]))
 
 
 def test_a_partition_is_answered_the_same_whatever_another_does():
@@ -85,9 +110,44 @@ def test_a_muted_batch_moves_the_state_and_writes_nothing():
     muted = Messages(Span(0, 0, 300, muted=True), *[getattr(items[0], name) for name in Messages.__slots__[1:]])
     found = [item for item in run([Restore(0, {}), muted, *items[1:]]) if isinstance(item, Encoded)]
     assert found[0].records == []
-    assert records(found) == records(run([Restore(0, {}), *items]))[len(records(run([Restore(0, {}), items[0]]))) :]
+    assert answers(found) == answers(run([Restore(0, {}), *items]))[len(answers(run([Restore(0, {}), items[0]]))) :]
 
 
 def test_without_a_key_the_flow_is_refused():
     with pytest.raises(ValueError, match="pseudonym key"):
         risk.Stages(load_settings(None, {}))
+
+
+def test_the_first_record_of_a_partition_tells_the_configuration():
+    first = records(run([Restore(0, {}), *batches(300, 0)]))[0]
+    told = json.loads(first[2])
+    stages = risk.Stages(SETTINGS)
+    fingerprints = {name: getattr(stages, name)(0).fingerprint for name in ("decode", "featurize", "score", "tier")}
+
+    assert (first[0], told["kind"], told["detail"]["key_version"]) == ("audit", "configuration", "1")
+    assert {name: told["detail"][name] for name in fingerprints} == {
+        name: text[:12] for name, text in fingerprints.items()
+    }
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ({"TIDEGATE_AUDIT__DRIFT_LIMIT": "0.3"}, {"review"}),
+        ({"TIDEGATE_RISK__TIER__CRITICAL": "0.0005"}, {"tier"}),
+        ({"TIDEGATE_AUDIT_KEY": "sixteen letters!"}, {"audit_key"}),
+        ({"TIDEGATE_RISK__BATCH_MAX": "77"}, set()),  # reaches no result
+    ],
+)
+def test_what_was_configured_otherwise_is_told_with_what_it_was(change, told):
+    before = risk.Stages(SETTINGS).encode(0)
+    events = batches(300, 0)
+    beside = run([Restore(0, {}), *events])[1].beside
+    environ = {"TIDEGATE_PSEUDONYM_KEY": KEY_TEXT, **change}
+    after = risk.Stages(load_settings(None, environ)).encode(0)
+    after.recall(beside)
+    before.recall(beside)
+
+    assert not before._chain.must_tell
+    detail = json.loads(after._chain.tell(1))["detail"] if after._chain.must_tell else {}
+    assert {name.removesuffix("_before") for name in detail if name.endswith("_before")} == told

@@ -2,6 +2,7 @@
 
 import base64
 import dataclasses
+import json
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,8 @@ from pydantic import BaseModel, ValidationError
 
 from connectors.librdkafka import OWNED
 from flows.configuration import fields, section
-from flows.settings import Settings, SettingsError, load_settings, read_key
+from flows.settings import Settings, SettingsError, audit_key, load_settings, read_key
+from operators.audit import derive_key
 
 NOWHERE = {}
 
@@ -159,6 +161,18 @@ def test_a_snapshot_directory_must_be_named_if_it_is_the_store():
     ]
 
 
+def test_the_rekey_flow_must_not_read_what_it_writes():
+    (line,) = complaints("[kafka]\nprefix = 'a.'\n[rekey]\nsource = 'a.events'")
+
+    assert line == "rekey.source and rekey.target are both a.events: it would read what it writes (from tidegate.toml)"
+
+
+def test_the_rekey_flow_may_read_the_same_topic_of_another_prefix():
+    settings = load_settings(written("[kafka]\nprefix = 'a.'\n[rekey]\nsource = 'events'"), NOWHERE)
+
+    assert settings.rekey.source == "events"
+
+
 @pytest.mark.parametrize("name", ["TIDEGATE_TEST_BOOTSTRAP", "TIDEGATE_TEST_ANYTHING"])
 def test_variables_of_the_tests_are_no_mistakes(name):
     assert load_settings(None, {name: "x"}) == Settings()
@@ -305,3 +319,76 @@ def test_a_key_in_the_settings_file_is_a_mistake():
     (line,) = complaints("[privacy]\nkey = 'sixteen letters!'")
 
     assert line.startswith("privacy.key: a key does not belong in tidegate.toml; make one with `openssl rand -hex 32`")
+
+
+# The audit key
+
+
+def test_the_audit_key_is_derived_from_the_pseudonym_key_unless_one_is_given():
+    derived = load_settings(None, {"TIDEGATE_PSEUDONYM_KEY": "sixteen letters!"}, needs_key=True)
+    given = load_settings(
+        None, {"TIDEGATE_PSEUDONYM_KEY": "sixteen letters!", "TIDEGATE_AUDIT_KEY": "hex:" + BYTES.hex()}
+    )
+
+    assert audit_key(derived) == derive_key(b"sixteen letters!")
+    assert audit_key(given) == BYTES
+
+
+def test_an_auditor_needs_the_audit_key_alone_and_no_pseudonym_key_file():
+    path = written('[privacy]\nkey_file = "missing"')
+    settings = load_settings(path, {"TIDEGATE_AUDIT_KEY": "hex:" + BYTES.hex()}, needs_audit_key=True)
+
+    assert (audit_key(settings), settings.privacy.key) == (BYTES, None)
+
+
+def test_an_audit_key_can_be_in_a_file():
+    Path("own").write_text("base64:" + base64.b64encode(BYTES).decode())
+    path = written('[audit]\nkey_file = "own"')
+
+    assert audit_key(load_settings(path, NOWHERE, needs_audit_key=True)) == BYTES
+
+
+def test_an_audit_key_that_is_the_pseudonym_key_is_a_mistake():
+    same = {"TIDEGATE_PSEUDONYM_KEY": "sixteen letters!", "TIDEGATE_AUDIT_KEY": "sixteen letters!"}
+
+    assert complaints("", same) == ["audit.key: expected another secret than the pseudonym key, got the same"]
+
+
+def test_without_any_key_a_command_that_needs_the_audit_key_says_so():
+    (line,) = complaints(needs_audit_key=True)
+
+    assert line.startswith("audit.key: there is none, and this command needs one")
+
+
+@pytest.mark.parametrize(
+    ("text", "environ"),
+    [
+        ('[audit]\nkey = "hunter22"', NOWHERE),
+        ("", {"TIDEGATE_AUDIT_KEY": "hunter22"}),
+        ("", {"TIDEGATE_AUDIT__KEY": "hunter22"}),
+    ],
+)
+def test_no_mistake_shows_an_audit_key(text, environ):
+    lines = complaints(text, environ)
+
+    assert lines
+    assert "hunter22" not in "\n".join(lines)
+
+
+def test_a_drift_must_end_below_where_it_begins():
+    assert "expected drift_end < drift_limit, got 0.3 and 0.25" in complaints("[audit]\ndrift_end = 0.3")[0]
+
+
+@pytest.mark.parametrize("text", ["a = " + "[" * 5_000, "a = 0x" + "f" * 5_000, "a = " + "9" * 5_000])
+def test_toml_that_its_parser_chokes_on_is_a_mistake_in_the_settings(tmp_path, text):
+    path = tmp_path / "tidegate.toml"
+    path.write_text(text)
+    with pytest.raises(SettingsError, match=r"too deeply|beyond 64 bits"):
+        load_settings(path, {})
+
+
+@pytest.mark.parametrize("table", [{"\udc80": "a"}, {"client.rack": "\udc80"}, {"client.rack": "a\0b"}])
+def test_what_crashes_the_kafka_client_is_never_handed_to_it(table):
+    environ = {"TIDEGATE_KAFKA__LIBRDKAFKA": json.dumps(table)}
+    with pytest.raises(SettingsError, match="cannot be handed to librdkafka"):
+        load_settings(None, environ)

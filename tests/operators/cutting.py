@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from operators.batches import Rejected, Span
+from operators.batches import Change, Rejected, Span
 
 Batch = TypeVar("Batch")
 
@@ -52,8 +52,10 @@ def _narrow(value: Any, chosen: NDArray[np.bool_], stretch: Span) -> Any:
             field.name: _narrow(getattr(value, field.name), chosen, stretch) for field in dataclasses.fields(value)
         }
         return dataclasses.replace(value, **narrowed)  # type: ignore[type-var]
-    if isinstance(value, list) and value and isinstance(value[0], Rejected):
-        return [rejected for rejected in value if stretch.first <= rejected.offset < stretch.next]
+    if isinstance(value, list) and value and isinstance(value[0], Rejected | Change):
+        return [each for each in value if stretch.first <= each.offset < stretch.next]
+    if isinstance(value, list) and not value:
+        return []
     if isinstance(value, dict):  # `Tiered.reasons`, by row
         row = np.cumsum(chosen) - 1
         return {int(row[old]): reasons for old, reasons in value.items() if chosen[old]}
@@ -131,8 +133,10 @@ def columns(batches: Sequence[Any]) -> dict[str, Any]:
             answer[name] = repr(dataclasses.replace(entries[0], next=entries[-1].next))
         elif isinstance(entries[0], np.ndarray):
             answer[name] = canonical(np.concatenate(entries))
-        elif isinstance(entries[0], list):
+        elif isinstance(entries[0], list | tuple):
             answer[name] = [canonical(entry) for entries_ in entries for entry in entries_]
+        elif name == "beside":  # as of the last batch; nothing was committed before
+            answer[name] = entries[-1]
         else:
             assert len(set(entries)) == 1, f"expected one {name}, got {set(entries)}"
             answer[name] = entries[0]

@@ -8,16 +8,19 @@ from functools import cache
 from typing import Any
 
 import streams
-from laws import Make, run
+from laws import Make, recall, run
 
+from operators.audit import Chain
 from operators.batches import Encoded, Messages
-from operators.calibrate import Calibrate, CalibrateConfig
+from operators.calibrate import Calibrate, CalibrateConfig, ReviewConfig
 from operators.decode import Decode, DecodeConfig, Pseudonymizer
 from operators.encode import Encode
 from operators.featurize import Featurize, FeaturizeConfig
 from operators.score import Score, ScoreConfig
 from operators.state import Stage, pack, unpack
 from operators.tier import Tier, TierConfig
+
+AUDIT_KEY = bytes(range(32, 64))
 
 # Bounds and warm-ups so small that a stream of 2,000 events meets all of them, and budgets that fill every tier.
 _PSEUDONYMS = Pseudonymizer(bytes(range(32)))
@@ -27,15 +30,17 @@ _TAILS = CalibrateConfig(half_life=1000, refresh=20, warmup=100, drift_window=10
 _TIERS = TierConfig(medium=0.1, high=0.03, critical=0.01, standing_hold_s=600, max_users=8, rate_half_life=1000)
 _CATALOGUE = Featurize(_FEATURES).catalogue
 _SCORING = Score(_SCORES, _CATALOGUE).fingerprint
+_BUDGETS = _TIERS.budgets
+_REVIEW = ReviewConfig(drift_limit=0.2, drift_end=0.15, threshold_factor=1.2)
 _CALIBRATION = Calibrate(_TAILS, _SCORING).fingerprint
 
 STAGES: dict[str, Make] = {
     "decode": lambda: Decode(DecodeConfig(cache_entries=16), _PSEUDONYMS),
     "featurize": lambda: Featurize(_FEATURES),
     "score": lambda: Score(_SCORES, _CATALOGUE),
-    "calibrate": lambda: Calibrate(_TAILS, _SCORING),
+    "calibrate": lambda: Calibrate(_TAILS, _SCORING, _BUDGETS, _REVIEW),
     "tier": lambda: Tier(_TIERS, _CATALOGUE, _CALIBRATION),
-    "encode": Encode,
+    "encode": lambda: Encode("risk", Chain(AUDIT_KEY, "risk", 0, {"tier": _CALIBRATION})),
 }
 """Stage -> factory of its fresh state, in the data's order."""
 
@@ -91,12 +96,14 @@ class Pipeline:
 
     def __init__(self) -> None:
         self.stages: dict[str, Stage[Any, Any]] = {name: make() for name, make in STAGES.items()}
+        self.beside = ""  # what would be committed beside the offset
 
     def process(self, batch: Messages) -> Encoded:
         """Answer a batch of raw records."""
         answer: Any = batch
         for stage in self.stages.values():
             [answer] = run(stage, [answer])
+        self.beside = answer.beside
         return answer
 
     def dump(self) -> dict[str, bytes]:
@@ -108,3 +115,4 @@ class Pipeline:
         for name, state in written.items():
             self.stages[name] = STAGES[name]()
             self.stages[name].load(unpack(state))
+            recall(self.stages[name], self.beside)

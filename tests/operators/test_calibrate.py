@@ -11,7 +11,7 @@ from pydantic import TypeAdapter, ValidationError
 from streams import decoded, habits
 
 from operators.batches import LATE, Decoded, Featured, Scored, Span
-from operators.calibrate import GREATEST_SCORE, Calibrate, CalibrateConfig
+from operators.calibrate import GREATEST_SCORE, Calibrate, CalibrateConfig, ReviewConfig
 from operators.state import Measurement
 
 SMALL = CalibrateConfig(half_life=1000, refresh=20, warmup=50, drift_window=150)
@@ -26,7 +26,7 @@ def bare(score, flags=None):
     """Scores alone: what the statistics need, without a million ids."""
     n = len(score)
     none = np.zeros(0)
-    base = Decoded(Span(0, 0, n), "events", none, none, [], [], none, none, none, none, [])
+    base = Decoded(Span(0, 0, n), "events", np.arange(n), np.arange(n), [], [], none, none, none, none, [])
     flags = np.zeros(n, np.uint8) if flags is None else flags
     return Scored(Featured(base, none, none, flags, flags == 0), none, none, np.asarray(score, float), none)
 
@@ -283,3 +283,109 @@ def test_thresholds_and_drift_are_measured():
 def test_a_setting_out_of_range_is_refused_by_name(field, value):
     with pytest.raises(ValidationError, match=field):
         TypeAdapter(CalibrateConfig).validate_python({field: value})
+
+
+BUDGETS = {"medium": 0.1, "high": 0.001}
+
+
+def told(score, *, config=SMALL, review=None, cuts=(), budgets=BUDGETS):
+    """Return the changes that scores lead to, as (offset, kind, detail)."""
+    stage = Calibrate(config, "", budgets, review)
+    batch = bare(score)
+    pieces = [part for part in np.split(np.arange(len(score)), list(cuts)) if len(part)]
+    answers = []
+    for rows in pieces:
+        piece = bare(batch.score[rows])
+        offsets = dataclasses.replace(piece.featured.decoded, offsets=rows, time_ms=rows * 10)
+        featured = dataclasses.replace(piece.featured, decoded=offsets)
+        answers += stage.process(dataclasses.replace(piece, featured=featured)).changes
+    return [(each.offset, each.kind, each.detail) for each in answers]
+
+
+def test_the_first_table_is_told_with_the_event_that_completes_it():
+    # Warm after 60 scores, which are 0, 5/199, 10/199 ... Within 0.1 of 61 are 6.1: the five highest and one for the
+    # score itself. So the threshold is the bin after that of the sixth highest, 5 * 54 / 199 = 1.3568: 174 / 128.
+    (change,) = told(np.linspace(0, 5, 200), config=NO_DECAY)
+
+    at, kind, detail = change
+    assert (at, kind, detail["event"], detail["high"]) == (59, "threshold", "ready", None)
+    assert detail["medium"] == 174 / 128
+
+
+def test_no_score_is_no_change():
+    assert told(np.full(500, np.nan)) == []
+
+
+def test_thresholds_that_stay_are_told_once():
+    score = np.random.default_rng(3).exponential(1.0, 30_000)
+    config = CalibrateConfig(half_life=10_000, refresh=20, warmup=1000, drift_window=1000)
+
+    kinds = [kind for _, kind, _ in told(score, config=config, budgets={"medium": 0.1})]
+
+    assert kinds == ["threshold"]
+
+
+def test_a_threshold_that_moves_by_more_than_the_factor_is_told_with_what_it_was():
+    # All scores rise by one nat, a factor of e > 2: with a half-life of 1,000 the threshold of 0.1 follows soon.
+    rng = np.random.default_rng(3)
+    score = np.concatenate([rng.exponential(1.0, 3000), 1 + rng.exponential(1.0, 5000)])
+    config = CalibrateConfig(half_life=1000, refresh=20, warmup=1000, drift_window=1000)
+    ready, *moved = (each for each in told(score, config=config, budgets={"medium": 0.1}) if each[1] == "threshold")
+
+    # -ln(0.1) = 2.3 before; it is told once it is more than ln 2 = 0.69 higher, and not before 3,000.
+    assert ready[2]["medium"] == pytest.approx(2.3, abs=0.25)
+    assert [detail["event"] for _, _, detail in moved] == ["moved"]
+    assert moved[0][0] >= 3999
+    assert moved[0][2]["medium_before"] == ready[2]["medium"]
+    assert moved[0][2]["medium"] - ready[2]["medium"] > math.log(2)
+
+
+def shifted(levels, window=150):
+    """Scores of one shape, at another level in each window."""
+    rng = np.random.default_rng(6)
+    return np.concatenate([rng.exponential(1.0, window) + level for level in levels])
+
+
+def test_drift_is_told_when_it_begins_and_when_it_has_ended():
+    # The third window differs from the second, and no other from the one before it. Without a shift the index of ten
+    # groups is about 2 * 9 / 1000.
+    config = dataclasses.replace(SMALL, drift_window=1000)
+    changes = told(shifted([0, 0, 3, 3, 3], 1000), config=config)
+    drift = [(at, detail["event"], detail["limit"]) for at, kind, detail in changes if kind == "drift"]
+
+    assert drift == [(2999, "began", 0.25), (3999, "ended", 0.1)]
+
+
+def test_an_index_between_the_limits_is_not_told_again():
+    indices = [0.3, 0.2, 0.3, 0.2, 0.3, 0.05, 0.2, 0.3]  # began, ..., ended, then began again
+
+    stage = Calibrate(SMALL, "", {})
+    found = [change.detail["event"] for psi in indices for change in stage._changes(bare([1.0]), np.array([0.0, psi]))]
+
+    assert found == ["began", "ended", "began"]
+
+
+@pytest.mark.parametrize("seed", [1, 2, 3])
+def test_changes_do_not_depend_on_cuts(seed):
+    score = shifted([0, 0, 3, 3, 0, 0, 1, 1])
+    whole = told(score)
+
+    assert {kind for _, kind, _ in whole} == {"threshold", "drift"}
+    assert told(score, cuts=random_cuts(seed, 0, len(score), 30)) == whole
+    assert told(score, cuts=range(len(score))) == whole
+
+
+def test_a_snapshot_without_what_was_told_goes_on_from_unknown_thresholds():
+    """State written before there was an audit trail."""
+    old = Calibrate(SMALL, "")
+    old.process(bare(shifted([0, 0])))
+    state = {name: value for name, value in old.dump().items() if not name.startswith("review.")}
+    stage = Calibrate(SMALL, "", BUDGETS)
+    stage.load(state)
+
+    (change,) = stage.process(bare(shifted([0]))).changes
+    assert (change.kind, change.detail["event"], change.detail["medium_before"]) == ("threshold", "moved", None)
+
+
+def test_what_is_told_is_no_part_of_the_fingerprint():
+    assert Calibrate(SMALL, "a", None, ReviewConfig(drift_limit=9.0)).fingerprint == Calibrate(SMALL, "a").fingerprint

@@ -21,6 +21,7 @@ from laws import run
 from stages import COUNTERS, KEYED, PROPOSALS, STAGES, Pipeline, before, trouble, troubled, upstream
 
 from operators.batches import AHEAD, DUPLICATE, LATE, TIERS
+from operators.metrics import AUDIT_KINDS
 from operators.state import Stage
 
 SEEDS = (1, 2, 3)
@@ -182,7 +183,7 @@ def test_the_stream_of_the_laws_has_everything_in_it():
     tiered = troubled("encode")
     flags = tiered.calibrated.scored.featured.flags
     pipeline = Pipeline()
-    pipeline.process(streams.messages(trouble(1)))
+    kinds = pipeline.process(streams.messages(trouble(1))).audited
     measured = {
         measurement.metric: measurement.value
         for stage in pipeline.stages.values()
@@ -193,6 +194,7 @@ def test_the_stream_of_the_laws_has_everything_in_it():
     assert {TIERS[code] for code in tiered.standing} == set(TIERS) - {"unknown"}
     assert all((flags & bit).any() for bit in (LATE, DUPLICATE, AHEAD))
     assert len({rejected.reason for rejected in troubled("featurize").rejected}) >= 8
+    assert set(kinds) == set(AUDIT_KINDS)
     for metric in ("entities", "dedup", "standings"):
         assert measured[f"tidegate_{metric}_evicted_total"] > 0, metric
 
@@ -254,7 +256,7 @@ def test_a_warm_pipeline_writes_the_same_bytes_for_any_trouble_cuts_and_restarts
 def test_every_record_leaves_by_exactly_one_door(values):
     records, _ = answers(values)
 
-    doors = [record for record in records if record.topic != "risk.alerts"]
+    doors = [record for record in records if record.topic not in ("risk.alerts", "audit")]
     assert [msgspec.json.decode(record.value)["offset"] for record in doors] == list(range(len(values)))
 
 

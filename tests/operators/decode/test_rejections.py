@@ -251,3 +251,22 @@ def test_a_record_without_a_kafka_timestamp_cannot_be_from_the_future():
 
 def test_a_kafka_timestamp_at_the_end_of_64_bits_holds_nothing_back():
     assert decode(event(timestamp="253402300799999"), kafka_ms=2**63 - 1).rejected == []
+
+
+@pytest.mark.parametrize(
+    "value",
+    [event(extra='"é"').replace("é".encode(), b"\xff"), event(fields='{"é":1}').replace("é".encode(), b"\xc3\x28")],
+)
+def test_a_record_that_is_not_utf_8_is_refused_even_where_nobody_reads_it(value):
+    assert [one.reason for one in decode(value).rejected] == ["invalid_utf8"]
+    assert [one.reason for one in decode(value[:-1] + b" " * 600 + b"}").rejected] == ["invalid_utf8"]
+
+
+def test_a_wrong_field_that_a_later_one_of_its_name_replaces_does_not_count():
+    assert decode(GOOD.replace(b'{"id":"a"', b'{"id":1,"id":"b","user":[],"id":"a"')).ids == ["a"]
+
+
+def test_a_right_field_that_a_wrong_one_of_its_name_replaces_does_not_count():
+    assert [one.detail for one in decode(GOOD.replace(b'"user":"u"', b'"user":"u","user":7')).rejected] == [
+        "expected a string, got a number - at $.user"
+    ]

@@ -225,3 +225,23 @@ def test_the_forest_measures_warm_from_its_first_window_on():
 def test_a_setting_out_of_range_is_refused_by_name(field, value):
     with pytest.raises(ValidationError, match=field):
         TypeAdapter(ScoreConfig).validate_python({field: value})
+
+
+@pytest.mark.parametrize("seed", [1, 2, 3])
+def test_that_the_models_are_ready_is_told_once_wherever_batches_are_cut(seed):
+    batch = featured(4, 400)
+    batch.flags[::7] = LATE
+    batch.teach[::7] = False
+    whole = Score(SMALL, CATALOGUE).process(batch)
+    stage = Score(SMALL, CATALOGUE)
+    pieces = [stage.process(piece) for piece in cut(batch, random_cuts(seed, 0, 400, 30))]
+
+    (change,) = whole.changes
+    first_score = int(np.flatnonzero(~np.isnan(whole.score))[0])
+    # With the event that completed the table: the next one has a score.
+    assert (change.kind, change.offset, change.time_ms) == (
+        "model",
+        first_score - 1,
+        int(batch.decoded.time_ms[first_score - 1]),
+    )
+    assert [each for piece in pieces for each in piece.changes] == [change]
