@@ -44,8 +44,12 @@ types: $(VENV)/.dev ## check types, strictly
 	$(BIN)/mypy
 
 .PHONY: bench
-bench: $(VENV)/.dev ## run the benchmarks one after the other; minutes, on a machine that does nothing else
-	@for benchmark in throughput latency memory; do echo "== $$benchmark"; $(BIN)/python benchmarks/$$benchmark.py || exit; done
+bench: $(VENV)/.dev ## run the benchmarks one after the other; 25 minutes, on a machine that does nothing else
+	@for benchmark in throughput latency memory peer costs scaling takeover; do echo "== $$benchmark"; $(BIN)/python benchmarks/$$benchmark.py || exit; done
+
+.PHONY: chaos
+chaos: $(VENV)/.dev ## kill, stall and rescale the flow and its broker for about 20 minutes; `make chaos CHAOS="--seed 7"`
+	$(BIN)/python tests/broker/chaos.py $(CHAOS)
 
 # uv resolves for every platform and both Pythons at once, and writes hashes and no registry address. pip cannot.
 .PHONY: lock
