@@ -6,8 +6,10 @@ from collections.abc import Iterator
 START_MS = 1_760_000_000_000  # a million events cover eleven hours
 
 
-def events(count: int, users: int, seed: int = 1, spacing_ms: float = 40.0) -> Iterator[tuple[str, bytes, int]]:
-    """Yield (user, JSON, event time in ms)."""
+def events(
+    count: int, users: int, first: int = 0, *, seed: int = 1, spacing_ms: float = 40.0
+) -> Iterator[tuple[str, bytes, int]]:
+    """Yield (user, JSON, event time in ms); `first` goes on where a former call ended."""
     rng = random.Random(seed)
     weights = [1 / (rank + 10) for rank in range(users)]
     names = [f"user-{number:06d}" for number in range(users)]
@@ -15,7 +17,7 @@ def events(count: int, users: int, seed: int = 1, spacing_ms: float = 40.0) -> I
     kinds = ("view", "view", "view", "login", "payment")
     chosen = rng.choices(range(users), weights=weights, k=count)
     draw = rng.random
-    for number, who in enumerate(chosen):
+    for number, who in enumerate(chosen, first):
         time_ms = START_MS + int(number * spacing_ms)
         kind = kinds[int(draw() * 5)]
         amount = round(5 + 200 * draw() * draw(), 2)

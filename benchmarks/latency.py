@@ -10,12 +10,11 @@ import statistics
 import subprocess
 import sys
 import time
+import urllib.request
 import uuid
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
-
-import urllib.request
 
 from confluent_kafka import Consumer, Producer, TopicPartition
 
