@@ -21,7 +21,7 @@ from benchmarks.events import events  # noqa: E402
 __all__ = ["PARTITIONS", "ROOT", "Group", "Kafka", "afresh", "create", "environment", "fill", "filled", "free_ports"]
 
 PARTITIONS = 4
-WRITTEN = ("risk.tiers", "risk.alerts", "dead-letters", "audit", "risk.snapshots")
+WRITTEN = ("risk.tiers", "risk.alerts", "risk.evidence", "dead-letters", "audit", "risk.snapshots")
 TOPICS = ("events", "copy", *WRITTEN)
 
 

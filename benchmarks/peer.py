@@ -50,7 +50,7 @@ def main() -> None:
         for name, found in peers.items():
             show(name, found)
         for name, found in peers.items():
-            show("risk flow, 51 features, exactly once", flows, found, name)
+            show("risk flow, 56 features, exactly once", flows, found, name)
 
 
 if __name__ == "__main__":

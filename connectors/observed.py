@@ -9,6 +9,7 @@ import numpy as np
 from connectors.health import Health
 from connectors.logs import logger
 from operators.batches import TIERS, Decoded, Encoded, Tiered
+from operators.explain import Explained
 from operators.metrics import Metrics
 from operators.rekey import Rekeyed
 from operators.state import Measurement
@@ -33,7 +34,7 @@ class Observed:
         """Count a live batch."""
         metrics, flow, label = self._metrics, self.flow, str(partition)
         metrics.stage_seconds.labels(flow, step).observe(seconds)
-        if isinstance(answer, Decoded | Rekeyed):
+        if isinstance(answer, Decoded | Rekeyed | Explained):
             read, rejected = batch.events, len(answer.rejected)
             metrics.batch_records.labels(flow).observe(read)
             for each in answer.rejected:

@@ -28,6 +28,9 @@ COMMANDS = {
     "generate": Command(
         "flows.commands.generate", "write the synthetic stream as JSON lines, for `tidegate publish -`"
     ),
+    "evaluate": Command(
+        "flows.commands.evaluate", "replay a labelled file through the flow, without a broker, and say how good it is"
+    ),
     "watch": Command("flows.commands.watch", "show the records of a topic as they come"),
     "dead-letters": Command("flows.commands.dead_letters", "list what could not be read, and why; publish it again"),
     "audit": Command("flows.commands.audit", "verify the audit trail, export it, or show its key"),
@@ -124,7 +127,7 @@ def _explained(error: Exception) -> tuple[str | None, int]:
         return "the settings cannot be used:\n" + "\n".join(f"  {line}" for line in str(error).splitlines()), MISUSED
     if "flows.mapping.MappingError" in names:
         return "the mapping cannot be used:\n" + "\n".join(f"  {line}" for line in str(error).splitlines()), MISUSED
-    if names & {"connectors.clients.Unreachable", "flows.commands.CommandError"}:
+    if names & {"connectors.clients.Unreachable", "flows.commands.CommandError", "flows.labels.LabelFileError"}:
         return str(error), FAILED
     if "cimpl.KafkaException" in names:
         inner: Any = error.args[0] if error.args else error

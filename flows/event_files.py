@@ -16,6 +16,7 @@ from typing import IO, Annotated, Any, Literal, NamedTuple, Self
 
 import msgspec
 
+from flows.labels import LabelRule, Truth
 from flows.mapping import EventMapping, Unmapped, from_columns
 from operators.decode.explain import NOT_JSON, explain, last_counts, milliseconds, time_fault, unreadable
 from schemas.event import Event
@@ -33,12 +34,14 @@ class Ready(NamedTuple):
         key: the user.
         value: the event as JSON.
         timestamp_ms: event time, epoch milliseconds.
+        truth: what the line says of itself, where a label was asked for; None where it says nothing.
     """
 
     line: int
     key: bytes
     value: bytes
     timestamp_ms: int
+    truth: Truth | None = None
 
 
 class Refused(NamedTuple):
@@ -76,18 +79,26 @@ class EventFile:
 
     size: int | None
 
-    def __init__(self, path: Path, mapping: EventMapping | None = None, form: Format | None = None) -> None:
+    def __init__(
+        self,
+        path: Path,
+        mapping: EventMapping | None = None,
+        form: Format | None = None,
+        label: LabelRule | None = None,
+    ) -> None:
         """Open the file.
 
         Args:
             path: the file; `-` is standard input.
             mapping: from its fields to ours; None if it has events already.
             form: None to go by the name: `.csv` and `.csv.gz` are CSV, all else JSON lines.
+            label: where the lines tell the truth about themselves; None to leave it unread.
 
         Raises:
             OSError: it cannot be opened.
         """
         self._mapping = mapping
+        self._label = label
         self._raw: IO[bytes] = sys.stdin.buffer if path == STANDARD_INPUT else path.open("rb")
         self.size = None if path == STANDARD_INPUT else path.stat().st_size
         zipped = path.suffix.lower() == ".gz"
@@ -123,7 +134,7 @@ class EventFile:
             line = raw.removeprefix(b"\xef\xbb\xbf").strip() if number == 1 else raw.strip()
             if not line:
                 continue
-            if self._mapping is None:
+            if self._mapping is None and self._label is None:
                 yield ready(line, number)
                 continue
             try:
@@ -131,7 +142,10 @@ class EventFile:
             except _UNDECODED:
                 yield Refused(number, explain(line).detail)
                 continue
-            yield self._mapped(record, number)
+            if self._mapping is None:
+                yield self._labelled(ready(line, number), record)
+            else:
+                yield self._mapped(record, number)
 
     def _rows(self) -> Iterator[Ready | Refused]:
         # Bytes that are not UTF-8 become surrogates, so that one bad line does not end the reading.
@@ -157,11 +171,16 @@ class EventFile:
     def _mapped(self, record: dict[str, Any], number: int) -> Ready | Refused:
         try:
             event = from_columns(record) if self._mapping is None else self._mapping(record, number)
-            return ready(_encode(event), number)
+            return self._labelled(ready(_encode(event), number), record)
         except Unmapped as error:
             return Refused(number, str(error))
         except UnicodeEncodeError:
             return Refused(number, "expected UTF-8, got other bytes")
+
+    def _labelled(self, item: Ready | Refused, record: dict[str, Any]) -> Ready | Refused:
+        if self._label is None or isinstance(item, Refused):
+            return item
+        return item._replace(truth=self._label(record))
 
 
 def ready(value: bytes, line: int) -> Ready | Refused:

@@ -8,6 +8,9 @@
     country = { field = "geo.country", default = "ZZ" }
     [event.fields]                                        # anything else worth keeping
     channel = "channel"
+    [label]                                               # what `tidegate evaluate` compares with
+    field = "isFraud"
+    risky = [true]
 
 A field that is absent, null or empty is left out. `timestamp` becomes epoch milliseconds. `convert` is `absolute`,
 `seconds` (epoch seconds to milliseconds) or `number` (read from text).
@@ -24,6 +27,7 @@ from typing import Annotated, Any
 import msgspec
 
 from flows.configuration import read_toml
+from flows.labels import LabelRule
 from operators.decode.explain import milliseconds as milliseconds_of
 
 Record = Mapping[str, Any]
@@ -55,7 +59,13 @@ def load_mapping(path: Path) -> "EventMapping":
         data = read_toml(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise MappingError(f"{path}: {error}") from error
-    mistakes = [f"{key}: no such table, expected [event]" for key in data if key != "event"]
+    mistakes = [f"{key}: no such table, expected [event] or [label]" for key in data if key not in ("event", "label")]
+    label = None
+    if "label" in data:
+        try:
+            label = LabelRule.of(data["label"])
+        except ValueError as error:
+            mistakes.append(f"label: {error}")
     rules: dict[str, Rule] = {}
     nested: dict[str, Rule] = {}
     event = data.get("event", {})
@@ -76,19 +86,25 @@ def load_mapping(path: Path) -> "EventMapping":
     mistakes += [f"event.{name}: missing, and every event needs it" for name in REQUIRED if name not in event]
     if mistakes:
         raise MappingError("\n".join(f"{path}: {line}" for line in mistakes))
-    return EventMapping(rules, nested)
+    return EventMapping(rules, nested, label)
 
 
 class EventMapping:
-    """Turns records into events; made by `load_mapping`."""
+    """Turns records into events; made by `load_mapping`.
 
-    def __init__(self, rules: Mapping[str, Rule], nested: Mapping[str, Rule]) -> None:
+    Attributes:
+        label: where a record says whether it was risky; None if the file does not tell.
+    """
+
+    def __init__(self, rules: Mapping[str, Rule], nested: Mapping[str, Rule], label: LabelRule | None = None) -> None:
         """Keep the rules.
 
         Args:
             rules: by the event's field.
             nested: by the name below `fields`.
+            label: of the records.
         """
+        self.label = label
         self._rules = dict(rules)
         self._nested = dict(nested)
 

@@ -24,6 +24,7 @@ from flows.settings import Settings, audit_key
 from operators.audit import Chain
 from operators.batches import Messages, Span
 from operators.calibrate import Calibrate, ReviewConfig
+from operators.capture import Capture
 from operators.decode import Decode, Pseudonymizer
 from operators.encode import Encode
 from operators.featurize import Featurize
@@ -82,11 +83,11 @@ class Stages:
 
     def decode(self, _partition: int) -> Decode:
         """Messages to events; what is unreadable is set aside."""
-        return Decode(self._risk.decode, self._pseudonymizer)
+        return Decode(self._risk.decode, self._pseudonymizer, self._risk.features)
 
     def featurize(self, _partition: int) -> Featurize:
         """Events to features of their user."""
-        return Featurize(self._risk.featurize)
+        return Featurize(self._risk.featurize, self._risk.features)
 
     def score(self, _partition: int) -> Score:
         """Features to scores."""
@@ -96,15 +97,22 @@ class Stages:
         """Scores to tail probabilities."""
         tier = self._risk.tier
         budgets = {"medium": tier.medium, "high": tier.high, "critical": tier.critical}
-        return Calibrate(self._risk.calibrate, self._scoring, budgets, self._review)
+        names = [feature.name for feature in self._catalogue]
+        return Calibrate(self._risk.calibrate, self._scoring, budgets, self._review, names)
 
     def tier(self, _partition: int) -> Tier:
         """Tail probabilities to decisions."""
         return Tier(self._risk.tier, self._catalogue, self._calibration)
 
     def encode(self, partition: int) -> Encode:
-        """Decisions, dead letters and changes to records."""
-        return Encode(FLOW, Chain(self._audit_key, FLOW, partition, self._configuration))
+        """Decisions, dead letters and changes to records, and what explanations need."""
+        chain = Chain(self._audit_key, FLOW, partition, self._configuration)
+        lowest = self._risk.explain_from
+        if lowest == "never":
+            return Encode(FLOW, chain)
+        tier = self._risk.tier
+        budgets = (tier.medium, tier.high, tier.critical)
+        return Encode(FLOW, chain, Capture(self._risk.score, self._catalogue, budgets, lowest))
 
 
 def build(settings: Settings, source: Source[Any], sink: Sink[Any], observer: Observer | None = None) -> Dataflow:

@@ -6,15 +6,18 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
-from annotated_types import Ge, Gt, Le, MinLen
-from pydantic import BaseModel, ConfigDict, Field, SecretBytes, model_validator
+from annotated_types import Ge, Gt, Le, MaxLen, MinLen
+from pydantic import BaseModel, Field, SecretBytes, model_validator
 
-from connectors import librdkafka
 from flows.configuration import Draft, Table, check, overlay, prune, read_toml
+from flows.own_features import check_names
+from flows.pass_through import check_passed, write_as_text
+from flows.sections import SECTION, Explanations, Rekey
 from operators.audit import derive_key
 from operators.calibrate import CalibrateConfig
 from operators.decode import DecodeConfig
 from operators.featurize import FeaturizeConfig
+from operators.own_feature import MAX_FEATURES, OwnFeature
 from operators.score import ScoreConfig
 from operators.tier import TierConfig
 from schemas.registry import TOPICS
@@ -49,7 +52,7 @@ class SettingsError(ValueError):
 
 
 class _Section(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+    model_config = SECTION
 
 
 class Kafka(_Section):
@@ -114,9 +117,11 @@ class Risk(_Section):
         snapshot_directory: the directory, if that is the store.
         decode: see `operators.decode`.
         featurize: see `operators.featurize`.
+        features: the user's own, see `operators.own_feature`; at most 32.
         score: see `operators.score`.
         calibrate: see `operators.calibrate`.
         tier: see `operators.tier`.
+        explain_from: least tier for which the flow writes down what an explanation needs.
     """
 
     group: Annotated[str, MinLen(1)] = "tidegate.risk"
@@ -128,9 +133,11 @@ class Risk(_Section):
     snapshot_directory: Path | None = None
     decode: DecodeConfig = DecodeConfig()
     featurize: FeaturizeConfig = FeaturizeConfig()
+    features: Annotated[tuple[OwnFeature, ...], MaxLen(MAX_FEATURES)] = ()
     score: ScoreConfig = ScoreConfig()
     calibrate: CalibrateConfig = CalibrateConfig()
     tier: TierConfig = TierConfig()
+    explain_from: Literal["medium", "high", "critical", "never"] = "medium"
 
     @model_validator(mode="after")
     def _directory_is_named(self) -> Self:
@@ -165,26 +172,6 @@ class Audit(_Section):
         return self
 
 
-class Rekey(_Section):
-    """The rekey flow: a topic that is not keyed by user becomes one that is.
-
-    Attributes:
-        source: full name of the topic to read.
-        target: topic to write; one of Tidegate's own gets the prefix.
-        group: consumer group that divides the source's partitions among processes.
-        start: where a group that has committed nothing begins.
-        batch_max: most records in one batch.
-        commit_interval_ms: how long records wait for their transaction, milliseconds.
-    """
-
-    source: Annotated[str, MinLen(1)] = "raw-events"
-    target: Annotated[str, MinLen(1)] = "events"
-    group: Annotated[str, MinLen(1)] = "tidegate.rekey"
-    start: Literal["earliest", "latest"] = "earliest"
-    batch_max: Annotated[int, Gt(0), Le(100_000)] = 5_000
-    commit_interval_ms: Annotated[int, Gt(0), Le(5_000)] = 100
-
-
 class Metrics(_Section):
     """Where Prometheus finds the metrics, `/healthz` and `/readyz`.
 
@@ -216,6 +203,7 @@ class Settings(_Section):
     risk: Risk = Risk()
     audit: Audit = Audit()
     rekey: Rekey = Rekey()
+    explanations: Explanations = Explanations()
     metrics: Metrics = Metrics()
     log: Log = Log()
 
@@ -249,16 +237,13 @@ def load_settings(
         if "key" in (table := _table(draft, section)):
             del table["key"]
             draft.mistakes.append(((section, "key"), f"a key does not belong in {draft.file}; {hint}"))
-    _write_as_text(draft)
+    write_as_text(draft)
     overlay(draft, Settings, ENVIRONMENT_PREFIX, environ, _is_extra)
-    _write_as_text(draft)
+    write_as_text(draft)
     prune(draft, Settings)
     settings = check(draft, Settings)
-    passed = _table(draft, "kafka").get("librdkafka")
-    if isinstance(passed, dict):
-        texts = {name: value for name, value in passed.items() if isinstance(value, str)}
-        for name, text in librdkafka.mistakes(texts):
-            draft.add(("kafka", "librdkafka", name) if name else ("kafka", "librdkafka"), text)
+    check_names(draft, settings.risk.featurize if settings else FeaturizeConfig())
+    check_passed(draft)
 
     files = needs_key or needs_audit_key
     own = _key(draft, environ, "audit", AUDIT_KEY_VARIABLE, files=files)
@@ -377,22 +362,3 @@ def _is_extra(name: str) -> bool:
 def _table(draft: Draft, name: str) -> Table:
     value = draft.data.get(name)
     return value if isinstance(value, dict) else {}
-
-
-def _write_as_text(draft: Draft) -> None:
-    """Write the pass-through as librdkafka reads it: TOML makes tables of `sasl.mechanism`, and has numbers."""
-
-    def flat(table: Table, above: str) -> Table:
-        result: Table = {}
-        for name, value in table.items():
-            if isinstance(value, dict):
-                result |= flat(value, f"{above}{name}.")
-            elif isinstance(value, str | int | float):
-                result[above + name] = librdkafka.value_text(value)
-            else:
-                result[above + name] = value
-        return result
-
-    kafka = _table(draft, "kafka")
-    if isinstance(kafka.get("librdkafka"), dict):
-        kafka["librdkafka"] = flat(kafka["librdkafka"], "")

@@ -15,6 +15,8 @@ F64 = NDArray[np.float64]
 I64 = NDArray[np.int64]
 U64 = NDArray[np.uint64]
 U8 = NDArray[np.uint8]
+U16 = NDArray[np.uint16]
+I32 = NDArray[np.int32]
 Bool = NDArray[np.bool_]
 
 ATTRIBUTES = ("ip", "device", "counterparty", "type")
@@ -72,6 +74,20 @@ class Rejected:
 
 
 @dataclass(frozen=True, slots=True)
+class Own:
+    """What the declared features follow (`operators.own_feature`), one column for each.
+
+    Attributes:
+        numbers: shape (n, features); 1 where there is something to count; NaN where the feature does not follow the
+            event.
+        values: 64 bits of values to be told apart, shape (n, features); 0 where the feature does not follow the event.
+    """
+
+    numbers: F64
+    values: U64
+
+
+@dataclass(frozen=True, slots=True)
 class Decoded:
     """Readable events as columns of length n, and the records that were not readable.
 
@@ -84,6 +100,7 @@ class Decoded:
         id_hash: 64-bit hash of (user, id), shape (n,); never 0.
         attributes: 64 bits of the pseudonyms of `ATTRIBUTES`, shape (n, 4); 0 where absent.
         amount: shape (n,); NaN where absent.
+        own: what the declared features follow; None where none are declared.
     """
 
     span: Span
@@ -97,6 +114,7 @@ class Decoded:
     attributes: U64
     amount: F64
     rejected: list[Rejected]
+    own: Own | None = None
 
     @property
     def events(self) -> int:
@@ -152,6 +170,34 @@ class Change:
 
 
 @dataclass(frozen=True, slots=True)
+class Masses:
+    """What the forest knew from one event on: the leaf masses of the window that it scores by.
+
+    Attributes:
+        offset: of the first event scored by it; in a batch's first entry, of the batch's first event.
+        leaf: mass of each leaf, shape (trees, 2^height). Never written to again.
+        split_feature: column that each inner node looks at, shape (trees, 2^height), as in `operators.score.forest`.
+    """
+
+    offset: int
+    leaf: I32
+    split_feature: I32
+
+
+@dataclass(frozen=True, slots=True)
+class Walks:
+    """How the scores came about: what a later explanation needs and nothing else remembers.
+
+    Attributes:
+        leaf: the leaf that each event fell on, from 0, in each tree, shape (n, trees); 0 where the forest did not look.
+        masses: what was in force, in the order of their offsets. Empty where there are no events.
+    """
+
+    leaf: U16
+    masses: list[Masses]
+
+
+@dataclass(frozen=True, slots=True)
 class Scored:
     """How unusual every event is; NaN while the stage is warming.
 
@@ -160,7 +206,10 @@ class Scored:
         evidence: directional evidence in nats, higher is riskier, shape (n,).
         score: the stated combination of the two, shape (n,).
         feature_tail: tail probability of each feature in its risky direction, shape (n, features).
+        learn: whether models further down may learn from the event: `Featured.teach`, less what was held back here,
+            shape (n,).
         changes: of the models, in the order of their offsets.
+        walks: how the scores came about; None from a stage that does not say.
     """
 
     featured: Featured
@@ -168,7 +217,9 @@ class Scored:
     evidence: F64
     score: F64
     feature_tail: F64
+    learn: Bool
     changes: list[Change] = field(default_factory=list)
+    walks: Walks | None = None
 
     @property
     def span(self) -> Span:

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from operators import batches
 from operators.audit import Chain
 from operators.batches import F64, TIERS, Change, Decoded, Encoded, Outgoing, Tiered
+from operators.capture import Capture
 from operators.dead_letter import dead_letter
 from operators.state import Measurement, State
 from schemas.decision import Decision, Flag, Reason
@@ -63,22 +64,25 @@ class Encode:
         fingerprint: empty; there is no state to belong to a configuration.
     """
 
-    def __init__(self, flow: str = "risk", chain: Chain | None = None) -> None:
+    def __init__(self, flow: str = "risk", chain: Chain | None = None, capture: Capture | None = None) -> None:
         """Begin.
 
         Args:
             flow: name of the flow.
             chain: where changes are written; None for no audit trail.
+            capture: makes the records for later explanations; None for none.
         """
         self.flow = flow
         self.fingerprint = ""
         self._chain = chain
+        self._capture = capture
 
     def process(self, batch: Tiered) -> Encoded:
         """Return the records for a batch, in the order of the input offsets.
 
-        Every event gives one record on `risk.tiers`, and from high up the same on `risk.alerts` right after it; every
-        rejection one on `dead-letters`. A change is a record on `audit`, right after those of the event it came with;
+        Every event gives one record on `risk.tiers`, and from high up the same on `risk.alerts` right after it; after
+        these comes the one on `risk.evidence`, if the event is to be explained. Every rejection is one on
+        `dead-letters`. A change is a record on `audit`, right after those of the event it came with;
         the configuration, if it is not the one told last, comes before everything. A muted batch gives none: its
         records are in Kafka already, and so is the head of the audit chain.
         """
@@ -91,6 +95,8 @@ class Encode:
             (int(decoded.offsets[at]), int(at) + 1, msgspec.structs.replace(records[at], topic="risk.alerts"))
             for at in np.flatnonzero(batch.tier >= _ALERTED)
         ]
+        evidence = [] if self._capture is None else self._capture.records(batch)
+        others += [(int(decoded.offsets[at]), at + 1, record) for at, record in evidence]
         places = np.searchsorted(decoded.offsets, [rejected.offset for rejected in decoded.rejected])
         others += [
             (rejected.offset, int(place), dead_letter(self.flow, decoded.topic, batch.span.partition, rejected))

@@ -154,6 +154,15 @@ class Metrics:
 
         # Score, calibrate, tier.
         self.forest_warm = gauge("tidegate_forest_warm", "1 once the forest scores, 0 while warming.", *PER_PARTITION)
+        self.events_held = counter(
+            "tidegate_events_held_total", "Events too unusual to teach the models.", *PER_PARTITION
+        )
+        self.forest_relearning = gauge(
+            "tidegate_forest_relearning", "1 while so many events are held that a shadow forest learns.", *PER_PARTITION
+        )
+        self.forests_relearned = counter(
+            "tidegate_forests_relearned_total", "Times a shadow forest took over.", *PER_PARTITION
+        )
         self.threshold_score = gauge(
             "tidegate_threshold_score", "Lowest score that reaches the tier.", *PER_PARTITION, "tier"
         )
@@ -165,6 +174,27 @@ class Metrics:
         )
         self.score_drift_psi = gauge(
             "tidegate_score_drift_psi", "Population stability index of recent scores.", *PER_PARTITION
+        )
+        self.threshold_shift_nats = gauge(
+            "tidegate_threshold_shift_nats", "Correction that holds the alert rates under drift.", *PER_PARTITION
+        )
+        self.threshold_rise_limited = gauge(
+            "tidegate_threshold_rise_limited", "1 while a threshold may not rise as far as it would.", *PER_PARTITION
+        )
+        self.teaching_held = gauge(
+            "tidegate_teaching_held", "1 while a burst of few users teaches the thresholds nothing.", *PER_PARTITION
+        )
+        self.rate_out_of_control = gauge(
+            "tidegate_rate_out_of_control", "1 while the control chart finds alerts over budget.", *PER_PARTITION
+        )
+        self.score_drifts = counter(
+            "tidegate_score_drifts_total", "Changes of the scores' level that ADWIN found.", *PER_PARTITION
+        )
+        self.feature_drift_psi = gauge(
+            "tidegate_feature_drift_psi", "Largest population stability index of a feature.", *PER_PARTITION
+        )
+        self.features_shifted = gauge(
+            "tidegate_features_shifted", "Features whose stability index is over the limit.", *PER_PARTITION
         )
         self.tiers = counter("tidegate_tiers_total", "Decisions by tier.", "flow", "tier", "partition")
         self.standings = gauge("tidegate_standings", "Users whose standing is remembered.", *PER_PARTITION)

@@ -61,8 +61,9 @@ def tabulate(settled: F64, direction: I32, tails: F64) -> None:
         below = 0.0
         for b in range(bins):
             below += settled[row, b]
-            # Summed in the other order, `below` can exceed `above` in the last bit: hence the minimum with 1.
-            tail = min((below + 1.0) / scale, 1.0)
+            # Summed in the other order, `below` can differ from `above` in the last bits: hence the minimum with 1, and
+            # 1 itself where nothing lies further up.
+            tail = min((below + 1.0) / scale, 1.0) if b < bins - 1 else 1.0
             if direction[row] == BOTH:
                 tail = min(2.0 * min((tails[row, b] + 1.0) / scale, tail), 1.0)
             tails[row, b] = tail

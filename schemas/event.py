@@ -34,7 +34,8 @@ class Event(Struct, frozen=True, kw_only=True, gc=False, omit_defaults=True):
         counterparty: the other side, such as a merchant or payee. Becomes a pseudonym. Absent: there is none.
         country: ISO 3166-1 alpha-2 code of where it came from. Absent: not known.
         session: session it belongs to. Becomes a pseudonym. Absent: not known.
-        fields: anything else, by name. Not read by the risk flow. Absent: nothing else.
+        fields: anything else, by name. The risk flow reads it only where the path of a declared feature leads. Absent:
+            nothing else.
     """
 
     id: Annotated[str, Meta(min_length=1, max_length=256)]

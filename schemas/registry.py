@@ -14,6 +14,8 @@ from schemas.audit import Audit
 from schemas.dead_letter import DeadLetter
 from schemas.decision import Decision
 from schemas.event import Event
+from schemas.evidence import Evidence
+from schemas.explanation import Explanation
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +56,25 @@ _ALL = (
         "delete",
     ),
     Topic(
+        "risk.evidence",
+        "What the scores of tier medium and above were made of.",
+        Evidence,
+        1,
+        "user (pseudonym)",
+        "tidegate",
+        "delete",
+        internal=True,
+    ),
+    Topic(
+        "risk.explanations",
+        "Why a tier is medium or above.",
+        Explanation,
+        1,
+        "user (pseudonym)",
+        "tidegate",
+        "delete",
+    ),
+    Topic(
         "dead-letters",
         "What could not be read, why, and where it lies.",
         DeadLetter,
@@ -84,6 +105,16 @@ _ALL = (
     Topic(
         "risk.snapshots",
         "State of the risk flow, in pieces.",
+        None,
+        1,
+        "snapshot and piece",
+        "tidegate",
+        "compact",
+        internal=True,
+    ),
+    Topic(
+        "explanations.snapshots",
+        "Marks of the explanations flow.",
         None,
         1,
         "snapshot and piece",

@@ -9,7 +9,7 @@ from pathlib import PurePosixPath
 
 import pytest
 
-OURS = ("connectors", "flows", "operators", "schemas")
+OURS = ("connectors", "flows", "operators", "schemas", "training")
 
 FORBIDDEN = {
     "operators": (
@@ -23,6 +23,7 @@ FORBIDDEN = {
         "uuid",
     ),
     "connectors": ("flows",),
+    "training": ("bytewax", "confluent_kafka", "connectors", "flows", "prometheus_client"),
     "schemas": ("bytewax", "confluent_kafka", "connectors", "flows", "operators", "prometheus_client"),
 }
 """Folder -> modules that no file in it may import."""

@@ -8,7 +8,7 @@ from packaging.markers import default_environment
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-LOCKS = ("core.lock", "dev.lock", "build.lock")
+LOCKS = ("core.lock", "evaluate.lock", "notebooks.lock", "dev.lock", "build.lock")
 PYTHONS = ("3.11.9", "3.12.4")
 
 
@@ -91,10 +91,19 @@ def test_the_locks_meet_the_direct_dependencies(locks, project, name, python, pl
 
 @pytest.mark.parametrize("python", PYTHONS)
 def test_the_development_lock_meets_the_development_dependencies(locks, project, repository, python):
-    needs = [Requirement(line) for line in project["project"]["optional-dependencies"]["dev"]]
+    needs = [Requirement(line) for extra in project["project"]["optional-dependencies"].values() for line in extra]
     needs += [Requirement(line) for line in (repository / "requirements" / "build.in").read_text().split()]
 
     assert not unmet(needs, pins(locks["dev.lock"], python, "linux"))
+
+
+@pytest.mark.parametrize("lock", ["evaluate.lock", "dev.lock"])
+@pytest.mark.parametrize("python", PYTHONS)
+def test_the_locks_meet_what_evaluating_needs(locks, project, python, lock):
+    needs = [Requirement(line) for line in project["project"]["dependencies"]]
+    needs += [Requirement(line) for line in project["project"]["optional-dependencies"]["evaluate"]]
+
+    assert not unmet(needs, pins(locks[lock], python, "linux"))
 
 
 def test_the_build_lock_meets_the_build_requirements(locks, project, repository):
@@ -105,7 +114,7 @@ def test_the_build_lock_meets_the_build_requirements(locks, project, repository)
 
 
 @pytest.mark.parametrize("python", PYTHONS)
-@pytest.mark.parametrize("name", ["core.lock", "build.lock"])
+@pytest.mark.parametrize("name", ["core.lock", "evaluate.lock", "build.lock"])
 def test_tests_run_on_the_versions_that_users_install(locks, name, python):
     development = pins(locks["dev.lock"], python, "linux")
 

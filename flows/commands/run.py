@@ -23,13 +23,13 @@ from connectors.membership import Membership
 from connectors.observed import Observed
 from connectors.reader import Reader
 from connectors.takeover import CannotStart, OffsetGone, Takeover
-from flows import rekey, risk
+from flows import explanations, rekey, risk
 from flows.commands._shared import full_name
 from flows.description import Plan
 from flows.settings import Settings, load_settings
 from operators import metrics
 
-FLOWS = {flow.name: flow for flow in (risk.DESCRIPTION, rekey.DESCRIPTION)}
+FLOWS = {flow.name: flow for flow in (risk.DESCRIPTION, rekey.DESCRIPTION, explanations.DESCRIPTION)}
 
 COMPILE_S = 300.0
 """Longest that compiling may take before /healthz says that it is stuck; 1 to 2 minutes are usual on two cores."""

@@ -26,6 +26,7 @@ from flows.commands._shared import (
 from operators.batches import TIERS
 from schemas.dead_letter import DeadLetter
 from schemas.decision import Decision
+from schemas.explanation import Explanation
 from schemas.registry import TOPICS
 
 _raw = msgspec.json.Decoder(msgspec.Raw).decode
@@ -33,11 +34,11 @@ _raw = msgspec.json.Decoder(msgspec.Raw).decode
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of `tidegate watch`."""
-    parser.add_argument("topic", metavar="TOPIC", help="such as risk.tiers, risk.alerts or dead-letters")
+    parser.add_argument("topic", metavar="TOPIC", help="such as risk.alerts, risk.explanations or dead-letters")
     parser.add_argument(
         "--from", dest="start", choices=("beginning", "end"), default="end", help="where to begin (default: end)"
     )
-    parser.add_argument("--tier", choices=TIERS, help="decisions of this tier and above")
+    parser.add_argument("--tier", choices=TIERS, help="decisions and explanations of this tier and above")
     parser.add_argument("--json", action="store_true", help="the records as they are, one JSON value per line")
     parser.add_argument("--limit", type=at_least_one, metavar="N", help="end after N records")
     parser.add_argument("--idle-seconds", type=above_zero, metavar="S", help="end when nothing came for S seconds")
@@ -49,7 +50,7 @@ def main(args: argparse.Namespace) -> int:
     topic = full_name(settings, args.topic)
     partitions = partitions_of(Admin(settings, "watch").partitions(), topic)
     record = TOPICS[args.topic].record if args.topic in TOPICS else None
-    decoder = msgspec.json.Decoder(record) if record in (Decision, DeadLetter) else None
+    decoder = msgspec.json.Decoder(record) if record in (Decision, DeadLetter, Explanation) else None
     console = out()
     if args.start == "end":
         err().print(f"waiting for new records of {topic}; --from beginning shows the old ones too; Ctrl-C ends")
@@ -120,6 +121,8 @@ def line(message: Any, decoder: "msgspec.json.Decoder[Any] | None") -> Text:
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             pass  # not what it should be: shown as it is
         else:
+            if isinstance(found, Explanation):
+                return begin.append_text(_explanation(found))
             return begin.append_text(_decision(found) if isinstance(found, Decision) else _dead_letter(found))
     return begin.append(printable(value.decode("utf-8", "backslashreplace"), 400))
 
@@ -144,6 +147,16 @@ def _decision(found: Decision) -> Text:
         usual = "" if reason.baseline is None else f" (usual {reason.baseline:.4g})"
         value = "?" if reason.value is None else f"{reason.value:.4g}"
         text.append(f"  {printable(reason.feature, 40)}={value}{usual}", "cyan")
+    return text
+
+
+def _explanation(found: Explanation) -> Text:
+    text = Text.assemble(
+        (f"{found.tier:<8}", TIER_STYLES[found.tier]),
+        f"  {printable(found.user, 14):<14}  id {printable(found.id, 40)}",
+    )
+    for sentence in found.sentences:
+        text.append(f"  {printable(sentence, 200)}", "cyan")
     return text
 
 

@@ -60,6 +60,16 @@ def explained(reason: Reason, feature: Feature | None) -> str:
             return f"{value} {_PLURALS[attribute]}{within}{usual}"
         case "novelty":
             return f"new {_SINGULARS[attribute]}"
+        case "gap_variation" | "gap_entropy":
+            return f"gaps even as a machine's{within}"
+        case "hour_deviation":
+            return "unusual time of day"
+        case "counterparty_new_share":
+            return f"{value} of counterparties new{within}"
+        case "amount_repeats":
+            return f"same amount {value} times before{within}"
+        case _:  # declared by the user
+            return f"{spaced(feature.name)} {value}{usual}"
 
 
 def _deviation(value: float | None, up: str, down: str) -> str:

@@ -12,15 +12,15 @@ from typing import Final, Generic, Literal, TypeVar
 
 from xxhash import xxh3_64_intdigest
 
-Kind = Literal["user", "ip", "device", "counterparty", "session"]
+Kind = Literal["user", "ip", "device", "counterparty", "session", "field"]
 
-KINDS: Final[tuple[Kind, ...]] = ("user", "ip", "device", "counterparty", "session")
+KINDS: Final[tuple[Kind, ...]] = ("user", "ip", "device", "counterparty", "session", "field")
 KEY_BYTES: Final = (16, 64)
 """Fewest and most bytes of a key; the most is BLAKE2b's own limit."""
 LONGEST_REMEMBERED: Final = 128
 """Characters. Longer values are worked out each time, so that entries times this bounds the memory of a cache."""
 
-Raw = TypeVar("Raw", bound=str | None)
+Raw = TypeVar("Raw", bound=str | bytes | None)
 Result = TypeVar("Result")
 
 

@@ -1,7 +1,7 @@
 """Decode: raw records of one partition in, events as columns out; every record leaves by exactly one door."""
 
 from array import array
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from hashlib import blake2b
@@ -30,7 +30,9 @@ from operators.decode.explain import (
     unreadable,
 )
 from operators.decode.identifiers import Identifiers
+from operators.decode.own import OwnColumns
 from operators.decode.pseudonym import Pseudonymizer
+from operators.own_feature import OwnFeature
 from operators.state import Measurement, State
 from schemas.event import LAST_TIME_MS, Event
 
@@ -74,12 +76,23 @@ class Decode:
         fingerprint: changes with the pseudonym key: the state of later stages is about other users then.
     """
 
-    def __init__(self, config: DecodeConfig, pseudonymizer: Pseudonymizer) -> None:
+    def __init__(self, config: DecodeConfig, pseudonymizer: Pseudonymizer, features: Sequence[OwnFeature] = ()) -> None:
+        """Set up the caches.
+
+        Args:
+            config: what a record may be.
+            pseudonymizer: makes the pseudonyms.
+            features: whose values are read, as declared.
+        """
         self.config = config
         self.pseudonymizer = pseudonymizer
         self.fingerprint = blake2b(f"{_LAYOUT} {pseudonymizer.fingerprint}".encode(), digest_size=8).hexdigest()
         self._raw = Identifiers(pseudonymizer, config.cache_entries, given=False)
         self._given = Identifiers(pseudonymizer, config.cache_entries, given=True)
+        self._own = self._own_given = None
+        if features:
+            self._own = OwnColumns(features, pseudonymizer, config.cache_entries, given=False)
+            self._own_given = OwnColumns(features, pseudonymizer, config.cache_entries, given=True)
         self._skew_ms = round(config.max_clock_skew_s * 1000)
         # A record with more than DEEPEST levels has at least that many opening and as many closing brackets.
         self._harmless_bytes = min(config.max_message_bytes, 2 * DEEPEST)
@@ -96,10 +109,12 @@ class Decode:
             for at in np.flatnonzero(~good):
                 faults[int(places[at])] = time_fault(_number(events[at].timestamp)) or FROM_THE_FUTURE
             events, places, times = list(compress(events, good.tolist())), places[good], times[good]
-        identifiers = self._given if batch.topic in self.pseudonymizer.pseudonymised_topics else self._raw
+        given = batch.topic in self.pseudonymizer.pseudonymised_topics
+        identifiers, own = (self._given, self._own_given) if given else (self._raw, self._own)
         users, user = identifiers.users([event.user for event in events])
         ids = [event.id for event in events]
         amount = np.array([event.amount for event in events], dtype=np.float64)  # None becomes NaN
+        attributes = identifiers.attributes(events)
         return Decoded(
             span=batch.span,
             topic=batch.topic,
@@ -109,12 +124,13 @@ class Decode:
             users=users,
             user=user,
             id_hash=identifiers.id_hash(ids, user),
-            attributes=identifiers.attributes(events),
+            attributes=attributes,
             amount=amount + 0.0,  # -0.0 becomes 0.0
             rejected=[
                 Rejected(batch.offsets[place], batch.timestamps_ms[place], found.reason, found.detail)
                 for place, found in sorted(faults.items())
             ],
+            own=own.read(events, amount, attributes) if own else None,
         )
 
     def dump(self) -> State:

@@ -8,22 +8,31 @@
 | entropy | nats | x / limit | ln 24 |
 | distinct | values | log1p(x) / log1p(limit) | 24 |
 | novelty | 0 or 1 | x | 1 |
+| gap_variation | of the mean | x / limit | 2 |
+| gap_entropy | of its maximum | x | 1 |
+| hour_deviation | nats | x / limit | 3.5 |
+| counterparty_new_share | of events | x | 1 |
+| amount_repeats | events | log1p(x) / log1p(limit) | 24 |
+| declared by the user | own | log1p(x - low) / log1p(limit - low) | the two limits declared |
 
 All are clipped to [0, 1]. The limits are part of the features' meaning: forest and histograms downstream rely on them,
 so they never adapt. Counts grow with the root of the window because bursts average out.
 
-Directions: much activity, many values and new values are risky ("up"), short gaps are ("down"). Amounts are risky both
+Directions: much activity, many values, new values, unusual hours and repeated amounts are risky ("up"); short gaps and
+gaps as even as a machine's are ("down"). Amounts are risky both
 ways: takeovers spend more than usual, card testing less.
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 
 from operators.batches import ATTRIBUTES, F64
-from operators.compiled import borrowing
+from operators.compiled import Int, borrowing
+from operators.own_feature import OwnFeature
 
 HISTORY = 24
 """Events per user that entropy, distinct count and novelty look at."""
@@ -32,7 +41,23 @@ NOVELTIES = ("ip", "device", "counterparty")
 DEVIATION_LIMIT = 8.0
 MAX_COUNT = 1 << 16  # length of the logarithm table; above every count limit the configuration allows
 
-Family = Literal["count", "amount", "amount_deviation", "gap_deviation", "entropy", "distinct", "novelty"]
+Family = Literal[
+    "count",
+    "amount",
+    "amount_deviation",
+    "gap_deviation",
+    "entropy",
+    "distinct",
+    "novelty",
+    "gap_variation",
+    "gap_entropy",
+    "hour_deviation",
+    "counterparty_new_share",
+    "amount_repeats",
+]
+FAMILIES: tuple[str, ...] = get_args(Family)
+_LOGARITHMIC = ("count", "amount", "distinct", "amount_repeats")
+_LIMITS = {"gap_variation": 2.0, "hour_deviation": 3.5, "amount_repeats": float(HISTORY)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +70,9 @@ class Feature:
         limit: where the map into [0, 1] saturates, in the raw unit.
         direction: which way is risky.
         window_s: length of the window in seconds; None where there is none.
-        family: which of the maps above.
+        family: which of the maps above; of a declared feature, another name.
+        low: where the map begins, in the raw unit.
+        definition: of a declared feature, all that its values depend on; empty for the built-in ones.
     """
 
     name: str
@@ -53,7 +80,9 @@ class Feature:
     limit: float
     direction: Literal["up", "down", "both"]
     window_s: int | None
-    family: Family
+    family: str
+    low: float = 0.0
+    definition: str = ""
 
 
 def window_name(window_s: int) -> str:
@@ -63,8 +92,11 @@ def window_name(window_s: int) -> str:
     return f"{window_s // 60}m" if window_s % 60 == 0 else f"{window_s}s"
 
 
-def catalogue(windows_s: tuple[int, ...]) -> tuple[Feature, ...]:
-    """Return the features in column order: family by family, within a family attribute by attribute, then by window."""
+def catalogue(windows_s: tuple[int, ...], own: Sequence[OwnFeature] = ()) -> tuple[Feature, ...]:
+    """Return the features in column order: family by family, within a family attribute by attribute, then by window.
+
+    The declared ones come last, in the order of their declaration.
+    """
     per_window: list[tuple[str, str, Family, Literal["up", "down", "both"]]] = [
         ("event_count", "events", "count", "up"),
         ("amount_sum", "amount", "amount", "up"),
@@ -79,7 +111,30 @@ def catalogue(windows_s: tuple[int, ...]) -> tuple[Feature, ...]:
         for window_s in windows_s
     ]
     features += [Feature(f"{attribute}_novelty", "0 or 1", 1.0, "up", None, "novelty") for attribute in NOVELTIES]
-    return tuple(features)
+    longest_s = windows_s[-1]
+    alone: list[tuple[Family, str, Literal["up", "down", "both"], int | None]] = [
+        ("gap_variation", "of the mean", "down", longest_s),
+        ("gap_entropy", "of its maximum", "down", longest_s),
+        ("hour_deviation", "nats", "up", None),
+        ("counterparty_new_share", "of events", "up", longest_s),
+        ("amount_repeats", "events", "up", longest_s),
+    ]
+    for family, unit, direction, window_s in alone:
+        name = family if window_s is None else f"{family}_{window_name(window_s)}"
+        features.append(Feature(name, unit, _LIMITS.get(family, 1.0), direction, window_s, family))
+    return (*features, *map(_declared, own))
+
+
+def _declared(own: OwnFeature) -> Feature:
+    low, high = own.limits
+    definition = repr((own.shaping, own.limits, own.direction))
+    family = own.family or own.name
+    return Feature(own.name, own.unit_name, high, own.direction, own.window_s, family, low, definition)
+
+
+def taken_names(windows_s: tuple[int, ...]) -> tuple[str, ...]:
+    """Return the names and families that a declared feature cannot have."""
+    return (*FAMILIES, *(feature.name for feature in catalogue(windows_s)))
 
 
 def _limit(family: Family, window_s: int) -> float:
@@ -96,9 +151,19 @@ LOG1P = np.array([math.log1p(count) for count in range(MAX_COUNT)])
 
 
 def limits(features: tuple[Feature, ...]) -> F64:
-    """Return the limit of each column and its log1p, shape (2, features): what `map_into` needs of a catalogue."""
+    """Return what `map_into` needs of a catalogue, shape (4, features).
+
+    The limit of each column; log1p of its distance from `low`; `low`; 1 where the map is logarithmic and 0 elsewhere.
+    """
     columns = np.array([feature.limit for feature in features])
-    return np.stack([columns, np.log1p(columns)])
+    low = np.array([feature.low for feature in features])
+    logarithmic = [bool(feature.definition) or feature.family in _LOGARITHMIC for feature in features]
+    return np.stack([columns, np.log1p(columns - low), low, np.array(logarithmic, np.float64)])
+
+
+def windows_of(features: tuple[Feature, ...]) -> int:
+    """Return for how many windows a catalogue was made."""
+    return sum(feature.family == "count" for feature in features)
 
 
 @borrowing
@@ -115,9 +180,8 @@ def _log_count(value: float, limit: float, log_limit: float, log1p: F64) -> floa
 
 
 @borrowing
-def map_into(raw: F64, limits: F64, log1p: F64, mapped: F64) -> None:
+def map_into(raw: F64, windows: Int, limits: F64, log1p: F64, mapped: F64) -> None:
     """Write the map of `raw`, shape (n, features), into `mapped`; `limits` and `LOG1P` as this module gives them."""
-    windows = (raw.shape[1] - 3) // 12
     deviations, entropies, distincts, novelties = 2 * windows, 4 * windows, 8 * windows, 12 * windows
     for i in range(raw.shape[0]):
         for k in range(windows):
@@ -132,11 +196,17 @@ def map_into(raw: F64, limits: F64, log1p: F64, mapped: F64) -> None:
         for k in range(distincts, novelties):
             mapped[i, k] = _log_count(raw[i, k], limits[0, k], limits[1, k], log1p)
         for k in range(novelties, raw.shape[1]):
-            mapped[i, k] = _clip(raw[i, k])
+            x, reach = raw[i, k] - limits[2, k], limits[0, k] - limits[2, k]
+            if x <= 0.0:
+                mapped[i, k] = 0.0
+            elif limits[3, k] != 0.0:
+                mapped[i, k] = _clip(np.log1p(x) / limits[1, k])
+            else:
+                mapped[i, k] = _clip(x / reach)
 
 
 def unit_interval(features: tuple[Feature, ...], raw: F64) -> F64:
     """Return `raw`, shape (n, features), mapped into [0, 1] by the limits of a catalogue."""
     mapped = np.empty_like(raw)
-    map_into(raw, limits(features), LOG1P, mapped)
+    map_into(raw, windows_of(features), limits(features), LOG1P, mapped)
     return mapped

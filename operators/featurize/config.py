@@ -14,7 +14,7 @@ class FeaturizeConfig:
 
     Attributes:
         windows_s: lengths of the windows in seconds, ascending; 1 to 6 of them, each 1 s to 30 days.
-        max_users: users remembered per partition, 1 to 10,000,000; about 1.7 kB each.
+        max_users: users remembered per partition, 1 to 10,000,000; about 1.8 kB each.
         allowed_lateness_s: how far behind stream time an event may be and still count, in seconds, 0 or more.
         max_gap_s: how far ahead of stream time an event may be without three users confirming it, in seconds, from 1.
         dedup_window_s: how long an event's id is remembered, in seconds of stream time, 0 or more.

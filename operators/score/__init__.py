@@ -2,6 +2,8 @@
 
 from operators.score.evidence import Evidence
 from operators.score.forest import Forest
+from operators.score.gate import GateConfig
 from operators.score.stage import Score, ScoreConfig
+from operators.score.table import Table, TableConfig, TableScores
 
-__all__ = ["Evidence", "Forest", "Score", "ScoreConfig"]
+__all__ = ["Evidence", "Forest", "GateConfig", "Score", "ScoreConfig", "Table", "TableConfig", "TableScores"]

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from operators.batches import F64, I64, Bool
 from operators.compiled import compiled
-from operators.sketch import WARM, TailSketch, advance, bin_of
+from operators.sketch import TAUGHT, WARM, TailSketch, advance, bin_of
 from operators.state import State
 
 if TYPE_CHECKING:
@@ -127,6 +127,16 @@ class Evidence:
     def families(self) -> int:
         """How many families there are."""
         return len(self.starts) - 1
+
+    @property
+    def taught(self) -> int:
+        """How many events have been taught."""
+        return int(self.sketch.clock[TAUGHT])
+
+    @property
+    def needed(self) -> int:
+        """How many must have been before there is evidence: `warmup`, up to a whole number of tables."""
+        return -(-self.sketch.warmup // self.sketch.refresh) * self.sketch.refresh
 
     def weigh_then_learn(self, features: F64, teach: Bool) -> tuple[F64, F64]:
         """Return evidence in nats, shape (n,), and tail probabilities, shape (n, features); learn where `teach`.

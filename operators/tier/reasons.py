@@ -8,9 +8,11 @@ What is usual, the baseline, in the feature's unit:
 
     count, amount      what the user did in the longest window before this one, scaled to this window's length
     entropy, distinct  the user's value over the longest window
-    others             0: deviations are relative to the user's own history already; novelty of the usual is 0
+    deviations         0: they are relative to the user's own history already
+    novelty            0: the usual is not new
+    others             NaN: what is usual is not kept
 
-The longest window has nothing to be held against: its baseline is NaN, which is written as absent.
+The longest window has nothing to be held against: its baseline is NaN too, which is written as absent.
 """
 
 import math
@@ -25,6 +27,7 @@ from operators.featurize.catalogue import Feature, window_name
 from operators.score.evidence import families
 
 NONE = -1
+_RELATIVE = ("amount_deviation", "gap_deviation", "hour_deviation", "novelty")
 
 
 @compiled
@@ -86,7 +89,7 @@ def baselines(catalogue: Sequence[Feature]) -> tuple[list[int], list[float]]:
     sources = [longest[stem] for stem in stems]
     factors = []
     for column, (feature, source) in enumerate(zip(catalogue, sources, strict=True)):
-        factor = 0.0
+        factor = 0.0 if feature.family in _RELATIVE else math.nan
         if feature.family in ("entropy", "distinct", "count", "amount"):
             window, longest_window = feature.window_s or 0, catalogue[source].window_s or 0
             factor = math.nan if source == column else 1.0
@@ -111,6 +114,15 @@ class Reasons:
         self._sources, self._factors = (np.array(each) for each in baselines(catalogue))
         adds_up = [feature.family in ("count", "amount") for feature in catalogue]
         self._own = np.where(adds_up, 1.0, 0.0)  # the longest window holds this one: it is taken out
+
+    def usual(self, raw: F64) -> F64:
+        """Return what is usual for the user, of every column, shape (n, features); NaN where there is no baseline.
+
+        Args:
+            raw: values in their own units, shape (n, features).
+        """
+        usual: F64 = np.maximum(raw[:, self._sources] - raw * self._own, 0.0) * self._factors
+        return usual
 
     def explain(self, events: I64, feature_tail: F64, raw: F64) -> dict[int, tuple[Reason, ...]]:
         """Return the reasons of each of `events`, strongest first.

@@ -16,10 +16,12 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, Topi
 from confluent_kafka.admin import AdminClient, NewTopic
 from server import free_ports
 
+from schemas import registry
+
 ROOT = Path(__file__).parents[2]
 PARTITIONS = 2
 KEY = "a key for tests only, 32 bytes.."
-TOPICS = ("events", "risk.tiers", "risk.alerts", "dead-letters", "dead-letters.replays", "audit", "risk.snapshots")
+TOPICS = tuple(registry.TOPICS)
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ QUICK = {
     "TIDEGATE_RISK__COMMIT_INTERVAL_MS": "50",
     "TIDEGATE_RISK__BATCH_MAX": "500",
 }
-OUTPUTS = ("risk.tiers", "risk.alerts", "dead-letters", "audit")
+OUTPUTS = ("risk.tiers", "risk.alerts", "risk.evidence", "dead-letters", "audit")
 
 
 def _stream(count: int) -> list[Sent]:
@@ -122,12 +122,18 @@ def test_sigterm_leaves_nothing_to_roll_forward(bootstrap, prefix, tmp_path):
 def test_an_aborted_transaction_is_not_seen_and_is_answered_again(bootstrap, prefix, tmp_path):
     """A kill between writing and committing leaves an open transaction; its successor fences it at once."""
     create_topics(bootstrap, prefix)
-    counts = publish(bootstrap, prefix, _stream(2_000))
+    stream = _stream(2_000)
+    counts = publish(bootstrap, prefix, stream[:1_000])
     slow = {"TIDEGATE_RISK__COMMIT_INTERVAL_MS": "5000"}
     flow = Flow(bootstrap, prefix, tmp_path / "log", **slow).start()
-    flow._wait(lambda: flow.metric("tidegate_records_sent_total") > 0, 60, "answering")
+    flow.wait_answered(counts)  # the next commit is not due for 5 s
+    sent = flow.metric("tidegate_records_sent_total")
+    counts = [one + more for one, more in zip(counts, publish(bootstrap, prefix, stream[1_000:]), strict=True)]
+    flow._wait(lambda: flow.metric("tidegate_records_sent_total") > sent, 60, "answering")
     flow.kill()
-    assert committed(bootstrap, flow.group, f"{prefix}events") != counts
+    before = committed(bootstrap, flow.group, f"{prefix}events")
+    assert len(before) == len(counts)
+    assert before != counts
 
     flow = Flow(bootstrap, prefix, tmp_path / "log").start()
     flow.wait_answered(counts)

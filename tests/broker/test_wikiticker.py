@@ -47,6 +47,7 @@ def test_a_day_of_wikipedia_is_answered_once_though_the_flow_is_killed(
     assert {each["id"] for each in decisions} == {f"wikiticker-{number}" for number in range(1, EDITS + 1)}
     tiers = Counter(each["tier"] for each in decisions)
     judged = EDITS - tiers["unknown"]
-    # The budgets: 1 % from medium up, 0.1 % from high up; half of it more for a day that is not stationary.
-    assert tiers["medium"] + tiers["high"] + tiers["critical"] < 0.015 * judged
-    assert 0 < tiers["high"] + tiers["critical"] < 0.003 * judged
+    # The budgets are 1 % from medium up, 0.1 % from high up, and the day is not stationary: docs/calibration.md has 1.7
+    # and 2.6 times the one with 1 and 4 partitions, 2.9 and 5 times the other.
+    assert 0.01 * judged < tiers["medium"] + tiers["high"] + tiers["critical"] < 0.026 * judged
+    assert 0 < tiers["high"] + tiers["critical"] < 0.005 * judged

@@ -65,6 +65,11 @@ CASES = [
     ("TidegateDeadLetters", False, {READ: "0+1000x30", REJECTED: "0+40x30"}),
     ("TidegateAlertRateOverBudget", True, {RATE: "0.04x30", BUDGET: "0.01x30"}),
     ("TidegateAlertRateOverBudget", False, {RATE: "0.02x30", BUDGET: "0.01x30"}),
+    ("TidegateAlertRateOutOfControl", True, {f"tidegate_rate_out_of_control{{{P0}}}": "0x3 1x27"}),
+    ("TidegateAlertRateOutOfControl", False, {f"tidegate_rate_out_of_control{{{P0}}}": "1x15 0x2 1x13"}),
+    ("TidegateDrift", True, {f"tidegate_features_shifted{{{P0}}}": "0x5 12x25"}),
+    ("TidegateDrift", True, {f"tidegate_score_drifts_total{{{P0}}}": "0x3 1x3 2x3 4x21"}),
+    ("TidegateDrift", False, {f"tidegate_score_drifts_total{{{P0}}}": "7x10 8x20"}),
     (
         "TidegateEvictionSurge",  # 20 a minute is 1,200 an hour: more than a tenth of 10,000
         True,

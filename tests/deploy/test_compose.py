@@ -11,7 +11,8 @@ import yaml
 from flows.cli import COMMANDS
 from flows.settings import load_settings
 
-OURS = ("topics", "risk", "demo")
+FLOWS = ("risk", "explanations")
+OURS = ("topics", *FLOWS, "demo")
 KEY = "0123456789abcdef"
 TOP = {"name", "services", "volumes", "networks", "secrets", "configs"}
 SERVICE = {
@@ -71,8 +72,8 @@ def test_every_long_running_service_restarts_and_is_checked(compose):
         if name == "topics":
             continue
         assert service["restart"] == "unless-stopped"
-        # risk is checked by the image's own HEALTHCHECK, demo serves nothing
-        assert "test" in service.get("healthcheck", {}) or name in ("risk", "demo"), name
+        # flows are checked by the image's own HEALTHCHECK, demo serves nothing
+        assert "test" in service.get("healthcheck", {}) or name in (*FLOWS, "demo"), name
 
 
 def test_every_service_has_no_privileges_and_a_limit(compose):
@@ -94,19 +95,20 @@ def test_ports_are_published_to_this_machine_alone(compose):
             assert port.startswith("127.0.0.1:"), name
 
 
-def test_the_flow_can_be_scaled(compose):
-    risk = compose["services"]["risk"]
+@pytest.mark.parametrize("flow", FLOWS)
+def test_a_flow_can_be_scaled(compose, flow):
+    service = compose["services"][flow]
 
-    assert risk.keys().isdisjoint({"container_name", "ports", "hostname"})
-    assert "volumes" not in risk  # replicas would share it
+    assert service.keys().isdisjoint({"container_name", "ports", "hostname"})
+    assert "volumes" not in service  # replicas would share it
 
 
 def test_prometheus_finds_every_replica_where_it_listens(compose, root):
     jobs = yaml.safe_load((root / "deploy/prometheus/prometheus.yml").read_text())["scrape_configs"]
     (found,) = next(job for job in jobs if job["job_name"] == "tidegate")["dns_sd_configs"]
 
-    assert (found["names"], found["type"]) == (["risk"], "A")
-    assert [str(found["port"])] == compose["services"]["risk"]["expose"]
+    assert (found["names"], found["type"]) == (list(FLOWS), "A")
+    assert all([str(found["port"])] == compose["services"][flow]["expose"] for flow in FLOWS)
     assert f"TIDEGATE_METRICS__PORT={found['port']}" in (root / "deploy/Dockerfile").read_text()
 
 

@@ -1,10 +1,14 @@
 """The synthetic stream as lines: paced by the clock, sound, and the same for the same seed."""
 
 import io
+import itertools
 import json
+from types import SimpleNamespace
 
+from flows import cli
+from flows.commands import generate as command
 from flows.commands.generate import PAUSE_S, generate
-from flows.demo.generator import GeneratorConfig
+from flows.demo.generator import Generator, GeneratorConfig
 
 START_MS = 1_767_571_200_000
 CONFIG = GeneratorConfig(seed=7, users=1_000, rate=100.0, speed=1.0, start_ms=START_MS, quiet_s=60.0)
@@ -66,3 +70,34 @@ def test_the_mean_rate_over_a_day_is_the_one_asked_for():
 def test_the_same_seed_gives_the_same_bytes():
     assert run().getvalue() == run().getvalue()
     assert run().getvalue() != run(config=GeneratorConfig(seed=8, users=1_000, rate=100.0, speed=1.0)).getvalue()
+
+
+def test_the_planted_events_are_labelled_beside_the_stream():
+    config = GeneratorConfig(seed=7, users=500, rate=10.0, speed=1.0, start_ms=START_MS, quiet_s=60.0)
+    clock, out, labels = Clock(), io.BytesIO(), io.BytesIO()
+    generate(config, out, 5_000, clock, clock.sleep, labels)
+    planted = [one for one in itertools.islice(Generator(config).events(), 5_000) if one.attack]
+    found = [json.loads(line) for line in labels.getvalue().splitlines()]
+
+    assert found
+    assert [(one["id"], one["user"], one["kind"]) for one in found] == [
+        (one.event["id"], one.event["user"], one.attack) for one in planted
+    ]
+    assert {one["label"] for one in found} == {"fraud"}
+
+
+def test_at_once_needs_an_end(capsys):
+    assert cli.main(["generate", "--at-once"]) == 1
+    assert "--at-once needs --limit" in capsys.readouterr().err
+
+
+def test_at_once_waits_for_nothing_and_repeats_itself(monkeypatch):
+    shown = []
+    for _ in range(2):
+        out = SimpleNamespace(buffer=io.BytesIO())
+        monkeypatch.setattr(command, "stdout", out)
+        assert cli.main(["generate", "--at-once", "--rate", "2", "--limit", "2000"]) == 0
+        shown.append(out.buffer.getvalue())
+
+    assert shown[0].count(b"\n") == 2_000
+    assert shown[0] == shown[1]

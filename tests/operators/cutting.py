@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from operators.batches import Change, Rejected, Span
+from operators.batches import Change, Masses, Rejected, Span
 
 Batch = TypeVar("Batch")
 
@@ -54,6 +54,11 @@ def _narrow(value: Any, chosen: NDArray[np.bool_], stretch: Span) -> Any:
         return dataclasses.replace(value, **narrowed)  # type: ignore[type-var]
     if isinstance(value, list) and value and isinstance(value[0], Rejected | Change):
         return [each for each in value if stretch.first <= each.offset < stretch.next]
+    if isinstance(value, list) and value and isinstance(value[0], Masses):
+        # Those that come into force within the stretch, after the one that was in force where it begins.
+        began = [each for each in value if each.offset < stretch.first][-1:]
+        began = [dataclasses.replace(each, offset=stretch.first) for each in began]
+        return began + [each for each in value if stretch.first <= each.offset < stretch.next]
     if isinstance(value, list) and not value:
         return []
     if isinstance(value, dict):  # `Tiered.reasons`, by row
@@ -91,6 +96,8 @@ def canonical(value: Any) -> Any:
         if value.dtype.kind == "f":
             value = np.where(np.isnan(value), np.array(np.nan, value.dtype), value)
         return (value.dtype.str, value.shape[1:], np.ascontiguousarray(value).tobytes())
+    if isinstance(value, Masses):
+        return [value.offset, canonical(value.leaf), canonical(value.split_feature)]
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return repr(value)  # shortest form that reads back to the same bits; -0.0 and nan included
     if isinstance(value, float):
@@ -134,7 +141,10 @@ def columns(batches: Sequence[Any]) -> dict[str, Any]:
         elif isinstance(entries[0], np.ndarray):
             answer[name] = canonical(np.concatenate(entries))
         elif isinstance(entries[0], list | tuple):
-            answer[name] = [canonical(entry) for entries_ in entries for entry in entries_]
+            told = [canonical(entry) for entries_ in entries for entry in entries_]
+            if name.endswith("masses"):  # each batch repeats what was in force before it
+                told = [next(same) for _, same in itertools.groupby(told, key=lambda masses: masses[1:])]
+            answer[name] = told
         elif name == "beside":  # as of the last batch; nothing was committed before
             answer[name] = entries[-1]
         else:

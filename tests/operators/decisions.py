@@ -41,7 +41,7 @@ def tiered(
     empty = np.zeros((n, 0))
     featured = Featured(decoded, empty, empty, np.full(n, flags, dtype=np.uint8), np.ones(n, dtype=np.bool_))
     return Tiered(
-        Calibrated(Scored(featured, forest, evidence, score, empty), tail),
+        Calibrated(Scored(featured, forest, evidence, score, empty, featured.teach), tail),
         np.array([TIERS.index(tier) for tier in tiers], dtype=np.uint8),
         np.full(n, TIERS.index("low"), dtype=np.uint8),
         reasons or {},

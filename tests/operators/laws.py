@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from cutting import canonical, columns, cut, muted, offsets, part, select, span
 
-from operators.batches import LATE, Featured
+from operators.batches import LATE, Featured, Scored
 from operators.state import Stage, State, pack, unpack
 
 Make = Callable[[], Stage[Any, Any]]
@@ -204,9 +204,9 @@ def scores_before_it_learns(make: Make, batch: Any, row: int) -> None:
     at = offsets(batch)[row]
     answers = run(make(), [batch]) + run(make(), [with_learning_flipped(batch, row)])
     told, told_otherwise = (columns([part(each, at, at + 1)]) for each in answers)
-    for name in [name for name in told if name.rpartition(".")[2] in ("teach", "flags")]:
+    for name in [name for name in told if name.rpartition(".")[2] in ("teach", "learn", "flags")]:
         flipped = told.pop(name) != told_otherwise.pop(name)
-        assert flipped or name.endswith("teach"), "it was not flipped"
+        assert flipped or name.endswith(("teach", "learn")), "it was not flipped"
     for each in (told, told_otherwise):  # a change tells what the event taught, and holds for those after it
         for name in [name for name in each if name.rpartition(".")[2] == "changes"]:
             del each[name]
@@ -221,4 +221,9 @@ def with_learning_flipped(batch: Any, row: int) -> Any:
         teach[row] = flags[row] == 0
         return dataclasses.replace(batch, teach=teach, flags=flags)
     name = dataclasses.fields(batch)[0].name
-    return dataclasses.replace(batch, **{name: with_learning_flipped(getattr(batch, name), row)})
+    flipped = with_learning_flipped(getattr(batch, name), row)
+    if isinstance(batch, Scored):
+        learn = batch.learn.copy()
+        learn[row] = flipped.teach[row]
+        return dataclasses.replace(batch, **{name: flipped}, learn=learn)
+    return dataclasses.replace(batch, **{name: flipped})

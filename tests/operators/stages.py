@@ -13,9 +13,11 @@ from laws import Make, recall, run
 from operators.audit import Chain
 from operators.batches import Encoded, Messages
 from operators.calibrate import Calibrate, CalibrateConfig, ReviewConfig
+from operators.capture import Capture
 from operators.decode import Decode, DecodeConfig, Pseudonymizer
 from operators.encode import Encode
 from operators.featurize import Featurize, FeaturizeConfig
+from operators.own_feature import OwnFeature
 from operators.score import Score, ScoreConfig
 from operators.state import Stage, pack, unpack
 from operators.tier import Tier, TierConfig
@@ -25,22 +27,38 @@ AUDIT_KEY = bytes(range(32, 64))
 # Bounds and warm-ups so small that a stream of 2,000 events meets all of them, and budgets that fill every tier.
 _PSEUDONYMS = Pseudonymizer(bytes(range(32)))
 _FEATURES = FeaturizeConfig(max_users=24, dedup_max=64)
-_SCORES = ScoreConfig(trees=5, height=6, window=100, half_life=1000, refresh=20, warmup=100)
-_TAILS = CalibrateConfig(half_life=1000, refresh=20, warmup=100, drift_window=100)
-_TIERS = TierConfig(medium=0.1, high=0.03, critical=0.01, standing_hold_s=600, max_users=8, rate_half_life=1000)
-_CATALOGUE = Featurize(_FEATURES).catalogue
-_SCORING = Score(_SCORES, _CATALOGUE).fingerprint
+_SCORES = ScoreConfig(
+    trees=5, height=6, window=100, half_life=1000, refresh=20, warmup=100, gate_share=0.1, relearn_users=3
+)
+_TAILS = CalibrateConfig(half_life=1000, refresh=20, warmup=100, drift_window=100, level=0.1, adapt_events=1000)
+_TIERS = TierConfig(medium=0.1, high=0.03, critical=0.01, standing_hold_s=600, max_users=4, rate_half_life=1000)
+_DECLARED = (
+    OwnFeature("items_10m", "sum", 600, (0, 50), of="fields.basket.items", where=("pay",)),
+    OwnFeature("items_mean", "mean", 3_600, (0, 5), of="fields.basket.items", direction="both", family="items"),
+    OwnFeature("methods", "distinct", 86_400, (0, 4), of="fields.method"),
+    OwnFeature("types", "entropy", 600, (0, 1.1), of="type"),
+    OwnFeature("spent_max", "max", 3_600, (0, 10_000), of="amount"),
+    OwnFeature("logins", "count", 60, (0, 10), where=("login", "view")),
+    OwnFeature("since_login", "gap", 3_600, (0, 3_600), where=("login",), direction="down"),
+)
+CATALOGUE = Featurize(_FEATURES, _DECLARED).catalogue
+_SCORING = Score(_SCORES, CATALOGUE).fingerprint
 _BUDGETS = _TIERS.budgets
 _REVIEW = ReviewConfig(drift_limit=0.2, drift_end=0.15, threshold_factor=1.2)
-_CALIBRATION = Calibrate(_TAILS, _SCORING).fingerprint
+_NAMES = [feature.name for feature in CATALOGUE]
+_CALIBRATION = Calibrate(_TAILS, _SCORING, features=_NAMES).fingerprint
 
 STAGES: dict[str, Make] = {
-    "decode": lambda: Decode(DecodeConfig(cache_entries=16), _PSEUDONYMS),
-    "featurize": lambda: Featurize(_FEATURES),
-    "score": lambda: Score(_SCORES, _CATALOGUE),
-    "calibrate": lambda: Calibrate(_TAILS, _SCORING, _BUDGETS, _REVIEW),
-    "tier": lambda: Tier(_TIERS, _CATALOGUE, _CALIBRATION),
-    "encode": lambda: Encode("risk", Chain(AUDIT_KEY, "risk", 0, {"tier": _CALIBRATION})),
+    "decode": lambda: Decode(DecodeConfig(cache_entries=16), _PSEUDONYMS, _DECLARED),
+    "featurize": lambda: Featurize(_FEATURES, _DECLARED),
+    "score": lambda: Score(_SCORES, CATALOGUE),
+    "calibrate": lambda: Calibrate(_TAILS, _SCORING, _BUDGETS, _REVIEW, _NAMES),
+    "tier": lambda: Tier(_TIERS, CATALOGUE, _CALIBRATION),
+    "encode": lambda: Encode(
+        "risk",
+        Chain(AUDIT_KEY, "risk", 0, {"tier": _CALIBRATION}),
+        Capture(_SCORES, CATALOGUE, (_TIERS.medium, _TIERS.high, _TIERS.critical), "medium"),
+    ),
 }
 """Stage -> factory of its fresh state, in the data's order."""
 

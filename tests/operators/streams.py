@@ -94,6 +94,7 @@ def habits(
         if event["type"] == "pay":
             event["amount"] = round(float(rng.lognormal(3 + user % 3, 0.4)) * (20 if burst_left else 1), 2)
             event["counterparty"] = f"shop-{int(rng.integers(400 if burst_left else 3))}"
+            event["fields"] = {"method": ("card", "sepa", 7)[i % 3], "basket": {"items": i % 5 or "none"}}
         if rng.random() < 0.9:
             event["ip"] = f"10.{user % 250}.0.{int(rng.integers(200 if burst_left else 2))}"
         if rng.random() < 0.8:

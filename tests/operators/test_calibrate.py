@@ -12,10 +12,16 @@ from streams import decoded, habits
 
 from operators.batches import LATE, Decoded, Featured, Scored, Span
 from operators.calibrate import GREATEST_SCORE, Calibrate, CalibrateConfig, ReviewConfig
+from operators.calibrate.loop import NEWEST_MS
+from operators.calibrate.review import Review
+from operators.calibrate.thresholds import FREE_UNTIL_MS
 from operators.state import Measurement
 
 SMALL = CalibrateConfig(half_life=1000, refresh=20, warmup=50, drift_window=150)
-NO_DECAY = CalibrateConfig(half_life=10**12, refresh=20, warmup=60, drift_window=10**9)
+STILL = {"adapt_events": 10**15, "max_rise_nats_per_hour": 1e6, "drift_action": "record"}
+"""The histogram alone: no correction, no step limit, nothing forgotten."""
+
+NO_DECAY = CalibrateConfig(half_life=10**12, refresh=20, warmup=60, drift_window=10**9, **STILL)
 
 
 def make(config=SMALL):
@@ -23,12 +29,12 @@ def make(config=SMALL):
 
 
 def bare(score, flags=None):
-    """Scores alone: what the statistics need, without a million ids."""
+    """Scores alone, 4,000 an hour: what the statistics need, without a million ids."""
     n = len(score)
     none = np.zeros(0)
-    base = Decoded(Span(0, 0, n), "events", np.arange(n), np.arange(n), [], [], none, none, none, none, [])
+    base = Decoded(Span(0, 0, n), "events", np.arange(n), np.arange(n) * 900, [], [], none, none, none, none, [])
     flags = np.zeros(n, np.uint8) if flags is None else flags
-    return Scored(Featured(base, none, none, flags, flags == 0), none, none, np.asarray(score, float), none)
+    return Scored(Featured(base, none, none, flags, flags == 0), none, none, np.asarray(score, float), none, flags == 0)
 
 
 def full(seed, n, *, flags=0):
@@ -40,7 +46,7 @@ def full(seed, n, *, flags=0):
     base = Featured(
         decoded(habits(seed, n)), features, features, np.full(n, flags, np.uint8), (rng.random(n) < 0.9) & (flags == 0)
     )
-    return Scored(base, score, score.copy(), score, features)
+    return Scored(base, score, score.copy(), score, features, base.teach)
 
 
 def test_the_tail_equals_counting_the_earlier_scores():
@@ -52,7 +58,9 @@ def test_the_tail_equals_counting_the_earlier_scores():
     assert np.isnan(tail[:60]).all()
     for i in range(60, 800):
         past = bins[: i - i % 20]  # the table is made every 20 scores
-        assert tail[i] == pytest.approx(((past >= bins[i]).sum() + 1) / (len(past) + 1), rel=1e-9)
+        reached = (past >= bins[i]).sum()
+        if reached > 10 or len(past) < 100:  # below, the tail is fitted: test_calibrate_tail
+            assert tail[i] == pytest.approx((reached + 1) / (len(past) + 1), rel=1e-9)
 
 
 def test_equal_scores_all_lie_in_the_tail():
@@ -63,9 +71,9 @@ def test_equal_scores_all_lie_in_the_tail():
 
 def test_a_score_above_all_others_has_the_smallest_tail_there_is():
     stage = Calibrate(NO_DECAY, "")
-    stage.process(bare(np.linspace(0, 5, 100)))
+    stage.process(bare(np.linspace(0, 5, 80)))  # too few for a fit
 
-    assert stage.process(bare([5.5, 30.0, 39.99, 1e9, math.inf])).tail == pytest.approx([1 / 101] * 5)
+    assert stage.process(bare([5.5, 30.0, 39.99, 1e9, math.inf])).tail == pytest.approx([1 / 81] * 5)
 
 
 def test_there_is_no_tail_before_the_warm_up():
@@ -134,15 +142,15 @@ def test_the_threshold_divides_what_is_within_the_budget():
 def test_the_threshold_is_never_undefined():
     stage = Calibrate(NO_DECAY, "")
     assert stage.threshold(0.01) == GREATEST_SCORE  # warming: nothing alerts
-    stage.process(bare(np.linspace(0, 5, 100)))
+    stage.process(bare(np.linspace(0, 5, 80)))
 
     budgets = np.geomspace(1.0, 1e-12, 400)
     thresholds = [stage.threshold(budget) for budget in budgets]
 
     assert thresholds == sorted(thresholds)
     assert thresholds[0] == 0.0
-    assert stage.threshold(1 / 100.9) == pytest.approx(5, abs=2 / 128)  # 1 / 101 is the smallest tail there is
-    assert stage.threshold(1 / 102) == GREATEST_SCORE
+    assert stage.threshold(1 / 80.9) == pytest.approx(5, abs=2 / 128)  # 1 / 81 is the smallest tail there is
+    assert stage.threshold(1 / 82) == GREATEST_SCORE
 
 
 def slow_psi(reference, newest):
@@ -199,11 +207,13 @@ def test_a_nan_score_has_no_tail_and_reaches_no_state():
 
     assert np.isnan(tail[np.isnan(with_nan)]).all()
     assert np.array_equal(tail[~np.isnan(with_nan)], expected, equal_nan=True)
-    laws.same(
-        {name: np.asarray(value).tobytes() for name, value in other.dump().items()},
-        {name: np.asarray(value).tobytes() for name, value in stage.dump().items()},
-        "state without NaN",
-    )
+    states = [stage.dump(), other.dump()]
+    for state in states:
+        # The other's clock stands at another event.
+        state["block.tally"] = state["block.tally"][:NEWEST_MS]
+        state["score.clock"] = state["score.clock"][:FREE_UNTIL_MS]
+    one, two = ({name: np.asarray(value).tobytes() for name, value in state.items()} for state in states)
+    laws.same(two, one, "state without NaN")
 
 
 @pytest.mark.parametrize("seed", [1, 2, 3])
@@ -272,10 +282,20 @@ def test_thresholds_and_drift_are_measured():
     stage.process(bare(np.repeat([0.0, 1.0, 2.0, 3.0], 20)))
 
     # At 3 the tail is 21/81 = 0.259, above the budget of 0.25; above 3 it is 1/81.
-    assert list(stage.measurements()) == [
+    found = list(stage.measurements())
+    assert found[:2] == [
         Measurement("tidegate_threshold_score", 3 + 1 / 128, {"tier": "medium"}),
         Measurement("tidegate_threshold_score", 40.0, {"tier": "high"}),
-        Measurement("tidegate_score_drift_psi", 0.0),
+    ]
+    assert [(each.metric, each.value) for each in found[2:]] == [
+        ("tidegate_threshold_shift_nats", pytest.approx(0.0, abs=1e-9)),
+        ("tidegate_threshold_rise_limited", 0.0),
+        ("tidegate_teaching_held", 0.0),
+        ("tidegate_rate_out_of_control", 0.0),
+        ("tidegate_score_drift_psi", 0.0),
+        ("tidegate_score_drifts_total", 0.0),
+        ("tidegate_feature_drift_psi", 0.0),
+        ("tidegate_features_shifted", 0.0),
     ]
 
 
@@ -318,7 +338,7 @@ def test_no_score_is_no_change():
 
 def test_thresholds_that_stay_are_told_once():
     score = np.random.default_rng(3).exponential(1.0, 30_000)
-    config = CalibrateConfig(half_life=10_000, refresh=20, warmup=1000, drift_window=1000)
+    config = CalibrateConfig(half_life=10_000, refresh=20, warmup=1000, drift_window=1000, **STILL)
 
     kinds = [kind for _, kind, _ in told(score, config=config, budgets={"medium": 0.1})]
 
@@ -329,8 +349,9 @@ def test_a_threshold_that_moves_by_more_than_the_factor_is_told_with_what_it_was
     # All scores rise by one nat, a factor of e > 2: with a half-life of 1,000 the threshold of 0.1 follows soon.
     rng = np.random.default_rng(3)
     score = np.concatenate([rng.exponential(1.0, 3000), 1 + rng.exponential(1.0, 5000)])
-    config = CalibrateConfig(half_life=1000, refresh=20, warmup=1000, drift_window=1000)
-    ready, *moved = (each for each in told(score, config=config, budgets={"medium": 0.1}) if each[1] == "threshold")
+    config = CalibrateConfig(half_life=1000, refresh=20, warmup=1000, drift_window=1000, **STILL)
+    found = told(score, config=config, budgets={"medium": 0.1})
+    ready, *moved = (each for each in found if each[2]["event"] in ("ready", "moved"))
 
     # -ln(0.1) = 2.3 before; it is told once it is more than ln 2 = 0.69 higher, and not before 3,000.
     assert ready[2]["medium"] == pytest.approx(2.3, abs=0.25)
@@ -351,7 +372,7 @@ def test_drift_is_told_when_it_begins_and_when_it_has_ended():
     # groups is about 2 * 9 / 1000.
     config = dataclasses.replace(SMALL, drift_window=1000)
     changes = told(shifted([0, 0, 3, 3, 3], 1000), config=config)
-    drift = [(at, detail["event"], detail["limit"]) for at, kind, detail in changes if kind == "drift"]
+    drift = [(at, each["event"], each["limit"]) for at, kind, each in changes if kind == "drift" and "psi" in each]
 
     assert drift == [(2999, "began", 0.25), (3999, "ended", 0.1)]
 
@@ -359,8 +380,8 @@ def test_drift_is_told_when_it_begins_and_when_it_has_ended():
 def test_an_index_between_the_limits_is_not_told_again():
     indices = [0.3, 0.2, 0.3, 0.2, 0.3, 0.05, 0.2, 0.3]  # began, ..., ended, then began again
 
-    stage = Calibrate(SMALL, "", {})
-    found = [change.detail["event"] for psi in indices for change in stage._changes(bare([1.0]), np.array([0.0, psi]))]
+    review = Review(ReviewConfig(), {}, [])
+    found = [detail["event"] for psi in indices for detail in review.scores(psi)]
 
     assert found == ["began", "ended", "began"]
 
@@ -373,18 +394,6 @@ def test_changes_do_not_depend_on_cuts(seed):
     assert {kind for _, kind, _ in whole} == {"threshold", "drift"}
     assert told(score, cuts=random_cuts(seed, 0, len(score), 30)) == whole
     assert told(score, cuts=range(len(score))) == whole
-
-
-def test_a_snapshot_without_what_was_told_goes_on_from_unknown_thresholds():
-    """State written before there was an audit trail."""
-    old = Calibrate(SMALL, "")
-    old.process(bare(shifted([0, 0])))
-    state = {name: value for name, value in old.dump().items() if not name.startswith("review.")}
-    stage = Calibrate(SMALL, "", BUDGETS)
-    stage.load(state)
-
-    (change,) = stage.process(bare(shifted([0]))).changes
-    assert (change.kind, change.detail["event"], change.detail["medium_before"]) == ("threshold", "moved", None)
 
 
 def test_what_is_told_is_no_part_of_the_fingerprint():

@@ -128,7 +128,8 @@ def newcomers(n):
 
 @pytest.mark.parametrize("name", STAGES)
 def test_a_stage_keeps_its_memory_bounded_under_a_flood_of_users(name):
-    laws.keeps_its_memory_bounded(STAGES[name], upstream(name, newcomers(100_000)))
+    # A histogram is written up to its last bin in use, and a rare score may come late: a tenth more.
+    laws.keeps_its_memory_bounded(STAGES[name], upstream(name, newcomers(100_000)), slack=0.1)
 
 
 @pytest.mark.parametrize("name", KEYED)
@@ -256,7 +257,7 @@ def test_a_warm_pipeline_writes_the_same_bytes_for_any_trouble_cuts_and_restarts
 def test_every_record_leaves_by_exactly_one_door(values):
     records, _ = answers(values)
 
-    doors = [record for record in records if record.topic not in ("risk.alerts", "audit")]
+    doors = [record for record in records if record.topic not in ("risk.alerts", "risk.evidence", "audit")]
     assert [msgspec.json.decode(record.value)["offset"] for record in doors] == list(range(len(values)))
 
 

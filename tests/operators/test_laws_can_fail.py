@@ -27,7 +27,7 @@ class Honest:
 
     def process(self, batch: Featured) -> Scored:
         score = np.array([self.event(batch, row) for row in range(len(batch.flags))], np.float64)
-        return Scored(batch, score, score, score, batch.features.copy())
+        return Scored(batch, score, score, score, batch.features.copy(), batch.teach)
 
     def event(self, batch: Featured, row: int) -> float:
         user, value = self.key(batch, row), float(batch.features[row, 0])

@@ -37,7 +37,7 @@ def calibrated(seed, n, *, flags=0, users=5, first=0, gap_ms=20_000):
     raw = rng.random((n, len(CATALOGUE))) * 100
     base = decoded(habits(seed, n, users=users, gap_ms=gap_ms, jitter_ms=5000), first=first)
     featured = Featured(base, raw, raw / 100, np.full(n, flags, np.uint8), rng.random(n) < 0.5)
-    return Calibrated(Scored(featured, tail, tail, tail, feature_tail), tail)
+    return Calibrated(Scored(featured, tail, tail, tail, feature_tail, featured.teach), tail)
 
 
 def one(user, at_s, tier, *, flag=0):
@@ -46,7 +46,15 @@ def one(user, at_s, tier, *, flag=0):
     ones = np.ones((1, len(CATALOGUE)))
     tail = np.array([TAIL_OF[tier]])
     return Calibrated(
-        Scored(Featured(base, ones, ones, np.array([flag], np.uint8), ones[:, 0] > 0), tail, tail, tail, ones), tail
+        Scored(
+            Featured(base, ones, ones, np.array([flag], np.uint8), ones[:, 0] > 0),
+            tail,
+            tail,
+            tail,
+            ones,
+            ones[:, 0] > 0,
+        ),
+        tail,
     )
 
 

@@ -11,6 +11,8 @@ from schemas.dead_letter import DeadLetter
 from schemas.dead_letter import Reason as Why
 from schemas.decision import Decision, Reason
 from schemas.event import Event
+from schemas.evidence import Catalogue, Evidence
+from schemas.explanation import Contribution, Explanation
 from schemas.registry import TOPICS
 
 NUMBER = {"type": "number"}
@@ -19,6 +21,14 @@ NATURAL = {"type": "integer", "minimum": 0}
 NAME = {"type": "string", "minLength": 1, "maxLength": 256}
 MAC = {"type": "string", "pattern": "^[0-9a-f]{64}$"}
 VERSION = {"enum": [1]}
+SHARE = {"type": "number", "minimum": 0, "maximum": 1}
+ABOVE_ZERO = {"type": "number", "exclusiveMinimum": 0, "maximum": 1}
+POSITIVE = {"type": "number", "minimum": 0}
+BYTES = {"type": "string", "contentEncoding": "base64"}
+TEXTS = {"type": "array", "items": {"type": "string"}}
+DIRECTION = {"enum": ["both", "down", "up"]}
+EXPLAINED = {"enum": ["critical", "high", "medium"]}
+BUDGET = {"type": "number", "exclusiveMinimum": 0, "exclusiveMaximum": 1}
 
 
 def optional(*kinds: dict[str, Any]) -> dict[str, Any]:
@@ -94,6 +104,70 @@ FROZEN: dict[type, dict[str, dict[str, Any]]] = {
         "previous": MAC,
         "mac": MAC,
     },
+    Catalogue: {
+        "names": TEXTS,
+        "units": TEXTS,
+        "directions": {"type": "array", "items": DIRECTION},
+        "families": TEXTS,
+        "windows_s": {"type": "array", "items": {"anyOf": [{"type": "integer"}, {"type": "null"}]}},
+    },
+    Evidence: {
+        "schema": VERSION,
+        "id": NAME,
+        "timestamp": NATURAL,
+        "user": {"type": "string", "minLength": 1},
+        "tier": EXPLAINED,
+        "partition": NATURAL,
+        "offset": NATURAL,
+        "tail_probability": ABOVE_ZERO,
+        "score": POSITIVE,
+        "forest": SHARE,
+        "evidence": POSITIVE,
+        "forest_share": SHARE,
+        "budgets": {"type": "array", "prefixItems": [BUDGET] * 3, "minItems": 3, "maxItems": 3, "items": False},
+        "catalogue": {"$ref": "#/$defs/Catalogue"},
+        "raw": BYTES,
+        "usual": BYTES,
+        "mapped": BYTES,
+        "tails": BYTES,
+        "statistic": {"enum": ["log_mass", "river"]},
+        "height": {"type": "integer", "minimum": 1, "maximum": 15},
+        "window": {"type": "integer", "minimum": 1},
+        "steps": BYTES,
+        "columns": BYTES,
+        "masses": BYTES,
+    },
+    Contribution: {
+        "feature": TEXT,
+        "unit": TEXT,
+        "direction": DIRECTION,
+        "value": optional(NUMBER),
+        "baseline": optional(NUMBER),
+        "tail_probability": SHARE,
+        "evidence": POSITIVE,
+        "forest": NUMBER,
+        "share": SHARE,
+    },
+    Explanation: {
+        "schema": VERSION,
+        "id": NAME,
+        "timestamp": NATURAL,
+        "user": {"type": "string", "minLength": 1},
+        "tier": EXPLAINED,
+        "partition": NATURAL,
+        "offset": NATURAL,
+        "tail_probability": SHARE,
+        "score": NUMBER,
+        "forest": NUMBER,
+        "evidence": NUMBER,
+        "forest_share": SHARE,
+        "forest_base": NUMBER,
+        "features": {"type": "array", "items": {"$ref": "#/$defs/Contribution"}, "default": []},
+        "evidence_rest": NUMBER | {"default": 0.0},
+        "forest_rest": NUMBER | {"default": 0.0},
+        "error": POSITIVE | {"default": 0.0},
+        "sentences": TEXTS | {"default": []},
+    },
 }
 REQUIRED = {
     Event: ["id", "timestamp", "user", "type"],
@@ -101,6 +175,10 @@ REQUIRED = {
     Decision: ["id", "timestamp", "user", "tier", "standing", "partition", "offset"],
     DeadLetter: ["reason", "detail", "topic", "partition", "offset", "timestamp", "flow"],
     Audit: ["flow", "partition", "sequence", "timestamp", "kind", "detail", "previous", "mac"],
+    Catalogue: ["names", "units", "directions", "families", "windows_s"],
+    Evidence: list(FROZEN[Evidence])[1:],
+    Contribution: ["feature", "unit", "direction", "tail_probability", "evidence", "forest", "share"],
+    Explanation: list(FROZEN[Explanation])[1:13],
 }
 
 
@@ -228,5 +306,56 @@ EXAMPLES: dict[type, dict[str, Any]] = {
         "detail": {},
         "previous": "0" * 64,
         "mac": "f" * 64,
+    },
+    Catalogue: {"names": ["a"], "units": ["u"], "directions": ["up"], "families": ["f"], "windows_s": [None]},
+    Evidence: {
+        "schema": 1,
+        "id": "e-1",
+        "timestamp": 0,
+        "user": "h1:0",
+        "tier": "medium",
+        "partition": 0,
+        "offset": 0,
+        "tail_probability": 0.01,
+        "score": 4.5,
+        "forest": 0.5,
+        "evidence": 2.0,
+        "forest_share": 0.5,
+        "budgets": [0.01, 0.001, 0.0001],
+        "catalogue": {"names": [], "units": [], "directions": [], "families": [], "windows_s": []},
+        "raw": b"",
+        "usual": b"",
+        "mapped": b"",
+        "tails": b"",
+        "statistic": "river",
+        "height": 1,
+        "window": 1,
+        "steps": b"\x00",
+        "columns": b"",
+        "masses": bytes(4),
+    },
+    Contribution: {
+        "feature": "a",
+        "unit": "u",
+        "direction": "up",
+        "tail_probability": 0.5,
+        "evidence": 0.0,
+        "forest": -0.1,
+        "share": 0.0,
+    },
+    Explanation: {
+        "schema": 1,
+        "id": "e-1",
+        "timestamp": 0,
+        "user": "h1:0",
+        "tier": "medium",
+        "partition": 0,
+        "offset": 0,
+        "tail_probability": 0.01,
+        "score": 4.5,
+        "forest": 0.5,
+        "evidence": 2.0,
+        "forest_share": 0.5,
+        "forest_base": 0.25,
     },
 }

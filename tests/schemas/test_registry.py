@@ -9,10 +9,13 @@ def test_the_topics_of_the_risk_flow_are_cleaned_up_as_the_design_says():
         "events": ("delete", False),
         "risk.tiers": ("delete", False),
         "risk.alerts": ("delete", False),
+        "risk.evidence": ("delete", True),
+        "risk.explanations": ("delete", False),
         "dead-letters": ("delete", False),
         "dead-letters.replays": ("compact", True),
         "audit": ("delete", False),
         "risk.snapshots": ("compact", True),
+        "explanations.snapshots": ("compact", True),
     }
 
 

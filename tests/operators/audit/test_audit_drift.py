@@ -1,16 +1,11 @@
 """What calibrate remembers of its own telling is in its snapshot."""
 
-import numpy as np
-from decisions import tiered
-
 from operators.calibrate import Calibrate, CalibrateConfig
-
-BATCH = tiered(["low"]).calibrated.scored
 
 
 def told(stage, psi):
     """Return what one completed drift window with this index leads to."""
-    return [change.detail["event"] for change in stage._changes(BATCH, np.array([0.0, psi]))]
+    return [detail["event"] for detail in stage._review.scores(psi)]
 
 
 def test_a_drift_that_began_before_a_snapshot_is_not_begun_again_after_it():

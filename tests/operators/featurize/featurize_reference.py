@@ -3,11 +3,12 @@
 import math
 from collections import Counter
 from dataclasses import dataclass, field
+from itertools import pairwise
 from statistics import fmean, stdev
 
 import numpy as np
 
-from operators.batches import ATTRIBUTES, Decoded, Span
+from operators.batches import ATTRIBUTES, Decoded, Own, Span
 from operators.featurize import FeaturizeConfig
 
 
@@ -20,11 +21,24 @@ class Event:
     time_ms: int
     attributes: tuple[int, int, int, int] = (0, 0, 0, 0)
     amount: float = math.nan
+    own: tuple[float | int, ...] = ()
+    """What each declared feature follows: a number, NaN for none; a value of `distinct` and `entropy`, 0 for none."""
 
 
-def decoded(events, first=0):
-    """Return events as the column batch of one partition."""
+def decoded(events, first=0, declared=()):
+    """Return events as the column batch of one partition.
+
+    Args:
+        events: the events.
+        first: offset of the first.
+        declared: the declared features that `Event.own` is about.
+    """
     n = len(events)
+    discrete = [feature.operation in ("distinct", "entropy") for feature in declared]
+    followed = [[x for x, _ in zip(event.own, declared, strict=True)] for event in events]
+    numbers = [[math.nan if d else x for d, x in zip(discrete, row, strict=True)] for row in followed]
+    values = [[x if d else 0 for d, x in zip(discrete, row, strict=True)] for row in followed]
+    shape = (n, len(declared))
     return Decoded(
         span=Span(0, first, first + n),
         topic="events",
@@ -37,6 +51,9 @@ def decoded(events, first=0):
         attributes=np.array([event.attributes for event in events], np.uint64).reshape(n, 4),
         amount=np.array([event.amount for event in events], np.float64),
         rejected=[],
+        own=Own(np.array(numbers, np.float64).reshape(shape), np.array(values, np.uint64).reshape(shape))
+        if declared
+        else None,
     )
 
 
@@ -131,13 +148,15 @@ class Counted:
     attributes: tuple[int, int, int, int]
     amount: float
     gap_s: float | None
+    new: bool  # its counterparty, when it came
+    own: tuple[float | int, ...]
 
 
 class Reference:
     """Featurize, event by event, from complete histories."""
 
-    def __init__(self, config):
-        self.config = config
+    def __init__(self, config, declared=()):
+        self.config, self.declared = config, declared
         self.sequence = ReferenceSequence(config)
         self.lru = ReferenceLru(config.max_users, config.promote_after_s * 1000)
         self.users: dict[int, list[Counted]] = {}
@@ -153,7 +172,9 @@ class Reference:
         last_ms = max((e.time_ms for e in earlier), default=None)
         gap_s = (event.time_ms - last_ms) / 1000 if last_ms is not None and event.time_ms >= last_ms else None
         self.orders += 1
-        this = Counted(event.time_ms, self.orders, event.attributes, event.amount, gap_s)
+        before = sorted(earlier, key=lambda e: (e.time_ms, e.order))[-24:]
+        new = bool(earlier) and 0 != event.attributes[2] not in [e.attributes[2] for e in before]
+        this = Counted(event.time_ms, self.orders, event.attributes, event.amount, gap_s, new, event.own)
         values = self.values(earlier, this)
         if not flag:
             self.users[event.user] = [*earlier, this]
@@ -188,6 +209,17 @@ class Reference:
             value = this.attributes[a]
             new = value != 0 and bool(earlier) and value not in [e.attributes[a] for e in before]
             values[f"{attribute}_novelty"] = float(new)
+        longest_ms, name = self.config.windows_s[-1] * 1000, self.names()[-1]
+        recent = [e for e in history if e.time_ms > now_ms - longest_ms]
+        gaps = [later.time_ms - sooner.time_ms for sooner, later in pairwise(recent)]
+        values[f"gap_variation_{name}"], values[f"gap_entropy_{name}"] = rhythm(gaps)
+        values["hour_deviation"] = hour_deviation(earlier, this)
+        counterparties = [e.new for e in recent if e.attributes[2]]
+        values[f"counterparty_new_share_{name}"] = fmean(counterparties) if counterparties else 0.0
+        alike = [e for e in before if e.time_ms > now_ms - longest_ms and e.amount == this.amount]
+        values[f"amount_repeats_{name}"] = len(alike)
+        for k, feature in enumerate(self.declared):
+            values[feature.name] = declared_value(feature, k, earlier, this)
         return values
 
     def names(self):
@@ -200,3 +232,51 @@ class Reference:
         if value is None or len(logs) < self.config.min_history:
             return 0.0
         return (math.log1p(value) - fmean(logs)) / max(stdev(logs), 0.1)
+
+
+def shannon(values):
+    """Return the entropy of the empirical distribution, in nats."""
+    total = len(values)
+    return -sum(c / total * math.log(c / total) for c in Counter(values).values())
+
+
+def rhythm(gaps_ms):
+    """Return variation and entropy of gaps, in whole milliseconds."""
+    if len(gaps_ms) < 5:
+        return 1.0, 1.0
+    variation = stdev(gaps_ms) / fmean(gaps_ms) if any(gaps_ms) else 0.0
+    return variation, shannon([gap.bit_length() for gap in gaps_ms]) / math.log(len(gaps_ms))
+
+
+def hour_deviation(earlier, this):
+    """Return how much rarer the event's hour is than evenly spread hours, in nats, from the active hours so far."""
+    hours, newest = [0] * 24, None
+    for event in sorted(earlier, key=lambda e: e.order):
+        active = event.time_ms // 3_600_000
+        if newest is None or active > newest:
+            if sum(hours) == 255:
+                hours = [count // 2 for count in hours]
+            hours[active % 24] += 1
+        newest = active if newest is None else max(newest, active)
+    h = this.time_ms // 3_600_000 % 24
+    near = hours[h - 1] + hours[h] + hours[(h + 1) % 24]
+    return max(0.0, -math.log((near + 1) / (sum(hours) + 8) * 8))
+
+
+def declared_value(feature, k, earlier, this):
+    """Return a declared feature's value at `this`, given the user's earlier events."""
+    everything = [*earlier, this]
+    now_ms, window_ms = max(e.time_ms for e in everything), feature.window_s * 1000
+    if feature.operation in ("distinct", "entropy"):
+        followed = sorted((e for e in everything if e.own[k]), key=lambda e: (e.time_ms, e.order))[-24:]
+        values = [e.own[k] for e in followed if e.time_ms > now_ms - window_ms]
+        return len(set(values)) if feature.operation == "distinct" else shannon(values)
+    if feature.operation == "gap":
+        newest_ms = max((e.time_ms for e in earlier if not math.isnan(e.own[k])), default=-math.inf)
+        return min(now_ms - newest_ms, window_ms) / 1000
+    pane_ms = window_ms // 5
+    start_ms = (now_ms // pane_ms - 5) * pane_ms
+    numbers = [e.own[k] for e in everything if e.time_ms >= start_ms and not math.isnan(e.own[k])]
+    if feature.operation in ("mean", "max") and not numbers:
+        return feature.limits[1] if feature.direction == "down" else feature.limits[0]
+    return {"count": len, "sum": math.fsum, "mean": fmean, "max": max}[feature.operation](numbers)

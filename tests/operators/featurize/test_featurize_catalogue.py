@@ -1,6 +1,7 @@
 """Names, order and maps of the features, and the stage's configuration."""
 
 import math
+import re
 
 import numpy as np
 import pydantic
@@ -16,7 +17,7 @@ DEFAULT = catalogue(FeaturizeConfig().windows_s)
 def test_names_are_distinct_and_say_feature_and_window():
     names = [feature.name for feature in DEFAULT]
 
-    assert len(names) == len(set(names)) == 51  # 12 families and attributes over 4 windows, 3 novelties
+    assert len(names) == len(set(names)) == 56  # 12 over 4 windows, 3 novelties, 5 more
     assert {"event_count_1m", "amount_sum_10m", "amount_deviation_1h", "gap_deviation_24h"} <= set(names)
     assert {"ip_entropy_1m", "type_entropy_1h", "counterparty_distinct_24h", "device_novelty"} <= set(names)
 
@@ -36,12 +37,14 @@ def test_the_catalogue_names_every_column_for_any_number_of_windows(windows_s):
 
 def expected_unit(feature, value):
     """Return the map as the catalogue's table states it."""
-    if feature.family in ("count", "amount", "distinct"):
+    if feature.family in ("count", "amount", "distinct", "amount_repeats"):
         unit = math.log1p(value) / math.log1p(feature.limit)
-    elif "deviation" in feature.family:
+    elif feature.family in ("amount_deviation", "gap_deviation"):
         unit = (value + 8) / 16
     elif feature.family == "entropy":
         unit = value / math.log(24)
+    elif feature.family in ("gap_variation", "hour_deviation"):
+        unit = value / {"gap_variation": 2, "hour_deviation": 3.5}[feature.family]
     else:
         unit = value
     return min(1.0, max(0.0, unit))
@@ -67,7 +70,7 @@ def test_the_map_saturates_at_the_limit_and_rises_below_it():
     assert (unit_interval(DEFAULT, halves) < 1).all()
 
 
-def test_short_gaps_are_risky_and_amounts_both_ways():
+def test_short_and_even_gaps_are_risky_and_amounts_both_ways():
     directions = {feature.family: feature.direction for feature in DEFAULT}
 
     assert directions == {
@@ -78,7 +81,34 @@ def test_short_gaps_are_risky_and_amounts_both_ways():
         "entropy": "up",
         "distinct": "up",
         "novelty": "up",
+        "gap_variation": "down",
+        "gap_entropy": "down",
+        "hour_deviation": "up",
+        "counterparty_new_share": "up",
+        "amount_repeats": "up",
     }
+
+
+def rows_of_the_docs(text):
+    """Return (unit, limit, risky direction) by feature of the table in docs/features.md, for windows of a minute."""
+    rows = {}
+    for line in text.splitlines():
+        cells = [cell.strip() for cell in line.strip("|").split(" | ")]
+        if len(cells) == 7 and cells[0].startswith("`"):
+            for name in re.findall(r"`(\w+)(?:_<[wW]>)?`", cells[0].replace("_<", "<").replace("<", "_<")):
+                rows[name.removesuffix("_")] = tuple(cells[1:4])
+    return rows
+
+
+def test_the_docs_tell_every_feature_with_its_unit_limit_and_direction(repository):
+    told = rows_of_the_docs((repository / "docs" / "features.md").read_text(encoding="utf-8"))
+    stated = {"100 sqrt(w / 60 s)": 100, "100,000 sqrt(w / 60 s)": 100_000, "ln 24": math.log(24)}
+    known = {
+        feature.name.removesuffix("_1m"): (feature.unit, pytest.approx(feature.limit), feature.direction)
+        for feature in catalogue((60,))
+    }
+
+    assert {name: (unit, stated.get(limit) or float(limit), way) for name, (unit, limit, way) in told.items()} == known
 
 
 def test_windows_must_ascend():

@@ -14,6 +14,9 @@ from operators.featurize import Featurize, FeaturizeConfig
 FLAGS = {"": 0, "late": LATE, "duplicate": DUPLICATE, "ahead": AHEAD}
 MINUTE_MS = 60_000
 
+TOLERANCES = {"amount_deviation": 2e-3, "gap_deviation": 2e-3, "gap_variation": 1e-6}
+"""Deviations: f32 sums, over a spread of at least 0.1. Variation: cancellation in a double's sum of squares."""
+
 
 def assert_same(config, events):
     """Every flag and every value equals the reference's; deviations to f32's precision, the rest to rounding."""
@@ -23,7 +26,7 @@ def assert_same(config, events):
         flag, expected = reference.process(event)
         assert featured.flags[i] == FLAGS[flag], f"event {i}: {event}"
         for feature, value in zip(stage.catalogue, featured.raw[i], strict=True):
-            tolerance = 2e-3 if "deviation" in feature.family else 1e-9
+            tolerance = TOLERANCES.get(feature.family, 1e-9)
             assert value == pytest.approx(expected[feature.name], rel=tolerance, abs=tolerance), (
                 f"event {i}, {feature.name}: {event}"
             )

@@ -6,18 +6,20 @@ import math
 import laws
 import numpy as np
 import pytest
-from cutting import cut, evenly, random_cuts
+from cutting import cut, evenly, random_cuts, select
 from pydantic import TypeAdapter, ValidationError
 from streams import decoded, habits
 
 from operators.batches import AHEAD, DUPLICATE, LATE, Featured
 from operators.featurize.catalogue import catalogue
 from operators.score import Score, ScoreConfig
-from operators.score.stage import EVIDENCE_BINS_PER_NAT, FOREST_BINS
+from operators.score.combine import Combination
 from operators.state import Measurement
 
 CATALOGUE = catalogue((60, 3600))
-SMALL = ScoreConfig(trees=7, height=5, window=60, half_life=1000, refresh=25, warmup=80)
+SMALL = ScoreConfig(
+    trees=7, height=5, window=60, half_life=1000, refresh=25, warmup=80, gate_share=0.05, relearn_users=3
+)
 
 
 def make(config=SMALL):
@@ -33,54 +35,44 @@ def featured(seed, n, *, flags=0, first=0):
 
 
 def test_the_score_follows_its_rule_at_every_event():
-    config = dataclasses.replace(SMALL, forest_weight=0.3, half_life=10**9)
+    config = dataclasses.replace(SMALL, forest_weight=0.3)
+    scored = Score(config, CATALOGUE).process(featured(1, 900))
+
+    families = len({one.family for one in CATALOGUE})
+    # A window of 60 in one of 2^5 leaves is the densest there can be.
+    expected = 0.3 * scored.forest * math.log(60 * 32 + 1) + 0.7 * scored.evidence / families
+    assert scored.score[200:] == pytest.approx(expected[200:], rel=1e-12)
+
+
+def test_rivers_score_joins_by_the_logarithm_of_its_walks():
+    # Half of the greatest walk, window * (2^(height + 1) - 1) = 10 * 15: ln(151) - ln(76), and weight 1.
+    score = Combination(1, 10, 3, "river", 1.0).join(np.array([0.5, 1.0, 0.0]), np.zeros(3))
+
+    assert score == pytest.approx([math.log(151 / 76), math.log(151), 0.0], abs=1e-12)
+
+
+def test_a_flagged_events_score_is_that_of_the_models_alone():
+    # No ranks of what happened enter a score: an event twice as frequent scores the same until something learns it.
     batch = featured(1, 900)
-    batch.flags[::11] = DUPLICATE  # not ranked
+    batch.flags[::11] = DUPLICATE
     batch.teach[::11] = False
-    scored = Score(config, CATALOGUE).process(batch)
+    scored = Score(SMALL, CATALOGUE).process(batch)
+    kept = np.arange(900) % 11 != 0
+    others = Score(SMALL, CATALOGUE).process(select(batch, kept))
 
-    past, made, checked = [], [], 0
-    for forest, evidence, score, flags in zip(
-        scored.forest, scored.evidence, scored.score, scored.featured.flags, strict=True
-    ):
-        if math.isnan(forest) or math.isnan(evidence):
-            assert math.isnan(score)
-            continue
-        place = (min(math.floor(forest * FOREST_BINS), FOREST_BINS - 1), math.floor(evidence * EVIDENCE_BINS_PER_NAT))
-        if made:
-            p_forest, p_evidence = ((sum(other[k] >= place[k] for other in made) + 1) / (len(made) + 1) for k in (0, 1))
-            assert score == pytest.approx(-math.log(1 / (0.3 / p_forest + 0.7 / p_evidence)), abs=1e-4)
-            checked += 1
-        else:
-            assert math.isnan(score)
-        if flags == 0:
-            past.append(place)
-            if len(past) % config.refresh == 0:
-                made = list(past)
-    assert checked > 600
-
-
-def test_either_alarm_alone_raises_the_score():
-    # Harmonic mean: with p = 1e-3 for one and 1 for the other, 1/p = (1000 + 1) / 2.
-    stage = Score(SMALL, CATALOGUE)
-    stage.process(featured(1, 900))
-    for a, b in ((0, 1), (1, 0)):
-        for sketch, tail in ((stage._forest_sketch, (1e-3, 1.0)[a]), (stage._evidence_sketch, (1e-3, 1.0)[b])):
-            sketch.tails[:] = tail
-        score = stage._combine(np.array([0.5]), np.array([3.0]), np.array([False]))
-        assert score[0] == pytest.approx(math.log(1001 / 2), rel=1e-12)
+    assert np.array_equal(scored.score[kept], others.score, equal_nan=True)
 
 
 def test_nothing_is_scored_before_every_part_is_warm():
     batch = featured(3, 400)
     batch = dataclasses.replace(batch, teach=np.ones(400, bool))
-    scored = Score(SMALL, CATALOGUE).process(batch)
+    scored = Score(dataclasses.replace(SMALL, gate_share=0.0), CATALOGUE).process(batch)
 
-    # Forest: one window of 60. Evidence: 80 rounded up to 100. The ranks: one refresh of 25 more.
+    # Forest: one window of 60. Evidence: 80 rounded up to 100.
     assert int(np.isnan(scored.forest).sum()) == 60
     assert int(np.isnan(scored.evidence).sum()) == 100
     assert np.isnan(scored.feature_tail).any(axis=1).sum() == 100
-    assert np.isnan(scored.score).tolist() == [True] * 125 + [False] * 275
+    assert np.isnan(scored.score).tolist() == [True] * 100 + [False] * 300
 
 
 @pytest.mark.parametrize("statistic", ["log_mass", "river"])
@@ -111,7 +103,8 @@ def test_safe_extremes_bring_no_evidence():
     scored = stage.process(calm)
     one_sided = np.array([one.direction != "both" for one in CATALOGUE])
 
-    assert (scored.feature_tail[0, one_sided] == 1.0).all()
+    # Counts that decayed, summed downwards, may miss their sum upwards in the last bit.
+    assert scored.feature_tail[0, one_sided] == pytest.approx(1.0, abs=1e-12)
 
 
 def test_a_feature_that_is_not_a_number_is_not_scored_and_reaches_no_state():
@@ -172,7 +165,7 @@ def test_an_event_is_scored_before_it_is_learnt():
         laws.scores_before_it_learns(make(), batch, row)
 
 
-def test_an_event_is_scored_before_it_is_ranked():
+def test_an_event_is_scored_before_it_is_counted():
     batch = featured(14, 320)
     score = Score(SMALL, CATALOGUE).process(batch).score
     # A flag keeps an event out of the ranks as well.
@@ -200,7 +193,7 @@ def test_the_fingerprint_follows_configuration_and_catalogue():
     fingerprints = {
         Score(SMALL, CATALOGUE).fingerprint,
         Score(dataclasses.replace(SMALL, seed=2), CATALOGUE).fingerprint,
-        Score(dataclasses.replace(SMALL, forest_weight=0.4), CATALOGUE).fingerprint,
+        Score(dataclasses.replace(SMALL, forest_weight=0.3), CATALOGUE).fingerprint,
         Score(SMALL, CATALOGUE[:-1]).fingerprint,
         Score(SMALL, (*CATALOGUE[:-1], dataclasses.replace(CATALOGUE[-1], direction="both"))).fingerprint,
     }
@@ -213,9 +206,9 @@ def test_the_forest_measures_warm_from_its_first_window_on():
     batch = dataclasses.replace(featured(1, 60), teach=np.ones(60, bool))
     first, second = cut(batch, [59])
     stage.process(first)
-    assert list(stage.measurements()) == [Measurement("tidegate_forest_warm", 0.0)]
+    assert Measurement("tidegate_forest_warm", 0.0) in list(stage.measurements())
     stage.process(second)
-    assert list(stage.measurements()) == [Measurement("tidegate_forest_warm", 1.0)]
+    assert Measurement("tidegate_forest_warm", 1.0) in list(stage.measurements())
 
 
 @pytest.mark.parametrize(
@@ -245,3 +238,34 @@ def test_that_the_models_are_ready_is_told_once_wherever_batches_are_cut(seed):
         int(batch.decoded.time_ms[first_score - 1]),
     )
     assert [each for piece in pieces for each in piece.changes] == [change]
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+def test_what_becomes_of_a_shadow_forest_is_told_with_its_event_wherever_batches_are_cut(seed):
+    config = dataclasses.replace(SMALL, relearn_windows=1, drift_share=0.3)
+    usual, changed = featured(4, 1500), featured(5, 900, first=1500)
+    changed.features[:] = 1 - changed.features
+    whole = Score(config, CATALOGUE)
+    whole.process(usual)
+    scored = whole.process(changed)
+    stage = Score(config, CATALOGUE)
+    stage.process(usual)
+    pieces = [stage.process(piece) for piece in cut(changed, random_cuts(seed, 1500, 2400, 30))]
+
+    assert [(one.kind, one.detail["event"]) for one in scored.changes[:2]] == [
+        ("model", "relearning"),
+        ("model", "relearned"),
+    ]
+    assert [each for piece in pieces for each in piece.changes] == scored.changes
+    assert Measurement("tidegate_forests_relearned_total", 1) in list(whole.measurements())
+
+
+def test_later_stages_may_learn_from_what_may_teach_and_was_not_held():
+    stage = Score(SMALL, CATALOGUE)
+    scored = stage.process(featured(4, 1500))
+    held = scored.featured.teach & ~scored.learn
+
+    assert not (scored.learn & ~scored.featured.teach).any()
+    assert Measurement("tidegate_events_held_total", int(held.sum())) in list(stage.measurements())
+    assert held.sum() > 10
+    assert scored.forest[held].min() > np.median(scored.forest[200:])
