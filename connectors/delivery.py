@@ -147,6 +147,10 @@ class _Sender:
         except _FAULTS as error:
             raise _doubt(f"produce to {topic}[{partition}]", error) from error
 
+    def flush(self, timeout_s: float) -> int:
+        """Wait until everything queued has arrived; return how many records have not."""
+        return int(self._producer.flush(timeout_s))
+
     def _ready(self) -> None:
         """Do what must come before the first record."""
 
@@ -226,10 +230,23 @@ class AtLeastOnce(_Sender):
         super().__init__(
             Producer({**_PRODUCER, **config, "delivery.report.only.error": True, "on_delivery": self._undelivered})
         )
+        # That one tells of failures alone, which costs nothing for each record.
+        self._telling = _Sender(Producer({**_PRODUCER, **config}))
+
+    def produce_watched(
+        self, topic: str, key: bytes, value: bytes | None, partition: int, timestamp_ms: int, on_delivery: OnDelivery
+    ) -> None:
+        """Queue one record whose delivery is told."""
+
+        def told(error: Any, message: Any) -> None:
+            self._undelivered(error, message)
+            on_delivery(error, message)
+
+        self._telling.produce_watched(topic, key, value, partition, timestamp_ms, told)
 
     def _flush(self) -> None:
         with self._watchdog.watch("flush"):
-            left = self._producer.flush(COMMIT_TIMEOUT_S)
+            left = self.flush(COMMIT_TIMEOUT_S / 2) + self._telling.flush(COMMIT_TIMEOUT_S / 2)
         if left or self._failed:
             raise Doubt(f"{left + len(self._failed)} records not delivered {self._failed[:1]}")
 

@@ -7,37 +7,29 @@ partitions away, the pipeline is idle, and what is pending can be committed on t
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 from confluent_kafka import KafkaException
 
 from connectors.backlog import Backlog
 from connectors.delivery import Delivery, Doubt
+from connectors.journal import Entry
 from connectors.ledger import Ledger
 from connectors.logs import logger
 from connectors.membership import Membership
+from connectors.pace import BACKOFF_S, SPARE_AFTER_S, Pace
 from connectors.partition import EngineObserver, Partition
 from connectors.reader import Reader, Run
+from connectors.rolling import roll_forward
+from connectors.sides import SideInputs
 from connectors.takeover import Takeover
 from operators.batches import Encoded, Messages, Span
 from operators.control import Barrier, Flush, Restore
+from operators.side import Side
 
 log = logger()
 
-BACKOFF_S = 1.0
-SPARE_AFTER_S = 1.0
-"""A new member is told its partitions well within this."""
-
-
-@dataclass(frozen=True, slots=True)
-class Pace:
-    """How often things happen. Seconds on a monotonic clock; none of it reaches a result."""
-
-    batch_max: int = 5000
-    commit_interval_s: float = 0.1
-    snapshot_interval_s: float = 10.0
-    poll_s: float = 0.02
+__all__ = ["Engine", "Pace"]
 
 
 class Engine:
@@ -49,6 +41,7 @@ class Engine:
         ledger: Ledger,
         reader: Reader,
         takeover: Takeover,
+        sides: SideInputs,
         connect: Callable[[], Delivery],
         join: Callable[[Callable[[list[int]], None]], Membership],
         observer: EngineObserver,
@@ -62,6 +55,7 @@ class Engine:
             ledger: keeps what is owed to Kafka.
             reader: reads the input.
             takeover: opens partitions.
+            sides: reads the side inputs.
             connect: makes a fresh delivery, fencing this process's own earlier one.
             join: joins the group, given what to call before partitions are given up.
             observer: is told what happens.
@@ -74,6 +68,7 @@ class Engine:
         self._ledger = ledger
         self._reader = reader
         self._takeover = takeover
+        self._sides = sides
         self._connect = connect
         self._join = join
         self._membership: Membership | None = None
@@ -81,8 +76,9 @@ class Engine:
         self._clock = clock
         self._stopping = False
         self._kept: dict[int, tuple[Partition, Restore]] = {}  # ours, and ready to go on
-        self._let_go: set[int] = set()  # partitions given up since they were last opened
+        self._let_go: set[int] = set()  # given up since they were last opened
         self._opening: list[Restore] = []
+        self._held: dict[int, Run] = {}  # read, and to be rolled forward over at the next turn
         self._in_flight = 0
         self._ending = False
         self._doubt: Doubt | None = None
@@ -118,6 +114,7 @@ class Engine:
             self._ledger.forget()
             self._membership.close()
             self._reader.close()
+            self._sides.close()
 
     def _assignment_ready(self) -> bool:
         """Take over what the group has given; False when there is nothing to run, or it changed meanwhile."""
@@ -146,6 +143,8 @@ class Engine:
             return False
         self._opening = opened
         self._reader.assign({number: each.position for number, each in self._ledger.partitions.items()})
+        self._sides.begin()
+        self._held = {}
         self._tell_assigned()
         return True
 
@@ -165,6 +164,7 @@ class Engine:
         # Before anything that polls the group: what it takes away meanwhile must be let go in good order.
         ledger.partitions = {number: self._kept[number][0] for number in ours if number in self._kept}
         ledger.count = self._reader.partitions()
+        self._sides.check(ledger.count)
         told = self._takeover.told(ledger.count)
         if fresh and ledger.delivery is not None:
             self._takeover.fence_former_owners([told.get(number) for number in fresh], ledger.delivery.owner)
@@ -239,15 +239,21 @@ class Engine:
         barriers = [
             Barrier(number, each.position, keep, each.parts.next_sweep())
             for number, each in live
-            if keep or (self._moved(each) and not self._ledger.snapshots.paused)
+            if keep or (each.moved and not self._ledger.snapshots.paused)
         ]
         return [*barriers, Flush(final=self._stopping)]
 
     def _next_items(self) -> list[Any]:
-        runs = self._reader.read(self.pace.batch_max, 0.0 if self._opening else self.pace.poll_s)
+        partitions = self._ledger.partitions
+        runs = self._held or self._reader.read(self.pace.batch_max, 0.0 if self._opening else self.pace.poll_s)
+        self._held = {}
+        for number, partition in partitions.items():
+            if not partition.live:  # side records may be all there is to roll forward over
+                runs.setdefault(number, Run())
         items: list[Any] = []
         for number, run in runs.items():
-            items += self._batches(number, self._ledger.partitions[number], run)
+            items += self._batches(number, partitions[number], run)
+        items += self._sides.due(partitions)
         now = self._clock()
         items += self._barriers(now)
         if now - self._last_commit >= self.pace.commit_interval_s and (items or self._ledger.dirty):
@@ -262,35 +268,34 @@ class Engine:
         snapshots, partitions = self._ledger.snapshots, self._ledger.partitions
         barriers = []
         for number, partition in partitions.items():
-            due = now - partition.barrier_time >= self._interval and partition.live and self._moved(partition)
+            due = now - partition.barrier_time >= self._interval and partition.live and partition.moved
             if due and not snapshots.paused and not snapshots.busy(number):
-                partition.barrier_at, partition.barrier_time = partition.position, now
+                partition.note_barrier(now)
                 barriers.append(Barrier(number, partition.position, sweep=partition.parts.next_sweep()))
         return barriers
 
-    def _batches(self, number: int, partition: Partition, run: Run) -> list[Messages]:
+    def _batches(self, number: int, partition: Partition, run: Run) -> list[Messages | Side]:
         """Cut a run at C: what lies below is rolled forward over, muted."""
-        batches = []
+        items: list[Messages | Side] = []
         messages = run.messages
-        goal = partition.opened.committed
         if not partition.live:
-            below = [message for message in messages if message.offset() < goal]
-            if below:
-                batches.append(self._messages(number, below, muted=True))
-            messages = messages[len(below) :]
-            partition.live = bool(messages) or (bool(below) and below[-1].offset() + 1 >= goal)
-            partition.live |= run.end is not None and run.end >= goal
-            span = max(1, goal - partition.opened.start)
-            done = (below[-1].offset() + 1 - partition.opened.start) / span if below else 0.0
+            before = partition.position
+            stretches, again = roll_forward(partition, run)
+            items += [
+                self._sides.again(number, each) if isinstance(each, Entry) else self._messages(number, each, muted=True)
+                for each in stretches
+            ]
+            messages = run.messages
+            if again:
+                self._held[number] = run
             if partition.live:
                 self._caught_up.append(number)
-            elif below:
-                self._observer.restoring(number, 0.5 + done / 2)
-        if messages:
-            batches.append(self._messages(number, messages, muted=False))
-        if batches:
-            partition.position = batches[-1].span.next
-        return batches
+            elif partition.position > before:
+                self._observer.restoring(number, 0.5 + partition.rolled_share / 2)
+        if messages and partition.live:
+            items.append(self._messages(number, messages, muted=False))
+            partition.position = items[-1].span.next
+        return items
 
     def _messages(self, number: int, messages: list[Any], *, muted: bool) -> Messages:
         offsets = [message.offset() for message in messages]
@@ -318,6 +323,8 @@ class Engine:
     def _take(self, item: Any) -> None:
         if isinstance(item, Encoded):
             self._ledger.write(item)
+        elif isinstance(item, Side):
+            raise TypeError(f"expected the last stage to end side records of {item.topic}, it passes them on")
         elif isinstance(item, Flush):
             self._ledger.commit(self._member(), released=item.final)
             if self._ending:
@@ -344,9 +351,6 @@ class Engine:
             self._observer.released(number)
 
     # -- small things --------------------------------------------------------------------------------------------------
-
-    def _moved(self, partition: Partition) -> bool:
-        return partition.position > partition.barrier_at
 
     def _unless_in_doubt(self, work: Callable[..., None], *given: Any, **more: Any) -> None:
         """Do it, unless this execution is in doubt already; keep a doubt that comes of it."""
@@ -390,5 +394,7 @@ class Engine:
             if high >= 0:
                 lags[number] = max(0, high - partition.position)
                 self._observer.lag(number, lags[number], now - partition.stored_at)
+        for number, topic, records in self._sides.lags(partitions):
+            self._observer.side_lag(number, topic, records)
         positions = {number: partition.position for number, partition in partitions.items()}
         self._backlog.report(now, positions, lags)

@@ -1,11 +1,13 @@
 """What is owed to Kafka: outputs, offsets and snapshots of this process's partitions, committed together."""
 
+import time
 from collections.abc import Callable, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any
 
 from confluent_kafka import TopicPartition
 
-from connectors import progress
+from connectors import journal, progress
 from connectors.delivery import Delivery, Doubt
 from connectors.logs import logger
 from connectors.membership import Membership
@@ -15,6 +17,7 @@ from connectors.snapshot_writer import SnapshotWriter
 from connectors.snapshots import Store
 from operators.batches import Encoded
 from operators.control import Barrier
+from operators.side import Applied, Side
 
 log = logger()
 
@@ -48,7 +51,19 @@ class Ledger:
         store: Store,
         observer: EngineObserver,
         clock: Callable[[], float],
+        journal: str = "",
     ) -> None:
+        """Owe nothing.
+
+        Args:
+            flow: its name.
+            topic: full name of the input.
+            topics: gives full names.
+            store: where snapshots go.
+            observer: is told what happens.
+            clock: monotonic seconds.
+            journal: where it is written which side records were applied; full name.
+        """
         self.partitions: dict[int, Partition] = {}
         self.delivery: Delivery | None = None
         self.count = 0
@@ -58,6 +73,7 @@ class Ledger:
         self.snapshots = SnapshotWriter(flow, store, observer, clock)
         self._observer = observer
         self._clock = clock
+        self._journal = journal
         self._beside = ThreadPoolExecutor(1, "commit")
         self._under_way: tuple[Future[None], list[TopicPartition], float] | None = None
 
@@ -104,6 +120,23 @@ class Ledger:
         self._deliver().produce_all(item.records, span.partition, self._names)
         partition = self.partitions[span.partition]
         partition.pending, partition.beside = span.next, item.beside
+        if isinstance(item, Applied):
+            self._applied(partition, item.side)
+
+    def _applied(self, partition: Partition, side: Side) -> None:
+        """Write into the journal where side records were applied."""
+        standing = partition.sides
+
+        def told(error: Any, message: Any) -> None:
+            if error is None:
+                standing.journal = max(standing.journal, message.offset() + 1)
+
+        key, value = journal.record(side)
+        stamp = int(time.time() * 1000)  # of records that only we read: nothing depends on it
+        self._deliver().produce_watched(self._journal, key, value, side.partition, stamp, told)
+        standing.written[side.topic] = side.next
+        reasons = [each.reason for each in side.rejected]
+        self._observer.side(side.partition, side.topic, len(side.offsets), reasons)
 
     def store(self, item: Barrier, membership: Membership) -> None:
         """Store a barrier's set of states; it counts from the commit that names it.
@@ -147,6 +180,9 @@ class Ledger:
                     partition.parts.places,
                     beside=partition.beside,
                     partitions=self.count,
+                    sides=partition.sides.written,
+                    sides_begin=dict(partition.opened.sides.begin),
+                    journal=partition.opened.sides.journal_begin,
                 )
             )
             offsets.append(TopicPartition(self._topic, number, partition.pending, text))

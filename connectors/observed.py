@@ -112,6 +112,16 @@ class Observed:
         """Count records rolled forward over."""
         self._metrics.replayed_records.labels(self.flow, str(partition)).inc(records)
 
+    def side(self, partition: int, topic: str, records: int, reasons: Iterable[str]) -> None:
+        """Count records of a side topic."""
+        self._metrics.side_records.labels(self.flow, topic, str(partition)).inc(records)
+        for reason in reasons:
+            self._metrics.side_records_rejected.labels(self.flow, topic, reason).inc()
+
+    def side_lag(self, partition: int, topic: str, records: int) -> None:
+        """Show how far behind a side topic a partition is."""
+        self._metrics.side_lag_records.labels(self.flow, topic, str(partition)).set(records)
+
     def lag(self, partition: int, records: int, snapshot_age_s: float) -> None:
         """Show how far behind a partition is."""
         self._metrics.lag_records.labels(self.flow, str(partition)).set(records)

@@ -7,6 +7,7 @@ from typing import Protocol
 
 from connectors.logs import logger
 from connectors.progress import KEPT, SnapshotPlace
+from connectors.sides import SidePlaces, Standing
 from connectors.snapshots import needed
 from connectors.takeover import Opened
 from operators.parts import EVERYTHING, SLICES, Sweep
@@ -45,6 +46,14 @@ class EngineObserver(Protocol):
 
     def replayed(self, partition: int, records: int) -> None:
         """Records that were only rolled forward over."""
+        ...
+
+    def side(self, partition: int, topic: str, records: int, reasons: Iterable[str]) -> None:
+        """Records of a side topic were applied, of which some could not be read, for these reasons."""
+        ...
+
+    def side_lag(self, partition: int, topic: str, records: int) -> None:
+        """How far behind a side topic's end a partition is."""
         ...
 
     def lag(self, partition: int, records: int, snapshot_age_s: float) -> None:
@@ -138,6 +147,7 @@ class Partition:
         snapshot_seconds: what the newest snapshot cost this process.
         opened_at: when it was opened.
         stored_at: when the newest snapshot began to count; when it was opened, before there is one.
+        sides: where its side inputs stand.
     """
 
     opened: Opened
@@ -152,6 +162,7 @@ class Partition:
     snapshot_seconds: float = 0.0
     opened_at: float = 0.0
     stored_at: float = 0.0
+    sides: Standing = field(default_factory=lambda: Standing(SidePlaces()))
 
     @classmethod
     def of(cls, opened: Opened, flow: str, now: float) -> "Partition":
@@ -164,19 +175,42 @@ class Partition:
             committed=opened.committed,
             snapshot_bytes=opened.restored.size if opened.restored is not None else 0,
             seconds=round(opened.seconds, 3),
+            **({"side_entries": len(opened.sides.entries)} if opened.sides.entries else {}),
         )
         return cls(
             opened,
             opened.start,
             Parts.of(opened),
-            live=opened.start >= opened.committed,
+            live=opened.start >= opened.committed and not opened.sides.entries,
             done=opened.committed,
             beside=opened.beside,
             barrier_at=opened.start,
             barrier_time=now,
             opened_at=now,
             stored_at=now,
+            sides=Standing(opened.sides),
         )
+
+    @property
+    def next_live(self) -> int | None:
+        """The next record to be read; None while this is rolled forward."""
+        return self.position if self.live else None
+
+    @property
+    def rolled_share(self) -> float:
+        """How much of what is rolled forward over is done, 0 to 1."""
+        opened = self.opened
+        return (self.position - opened.start) / max(1, opened.committed - opened.start)
+
+    def note_barrier(self, now: float) -> None:
+        """A barrier goes out, where this stands now."""
+        self.barrier_at, self.barrier_time = self.position, now
+        self.sides.at_barrier = dict(self.sides.positions)
+
+    @property
+    def moved(self) -> bool:
+        """Whether anything was answered or applied since the newest barrier."""
+        return self.position > self.barrier_at or self.sides.moved
 
     def say_live(self, flow: str, now: float) -> None:
         """Put into the log that the committed offset is reached, and how long it took."""

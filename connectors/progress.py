@@ -12,15 +12,18 @@ from msgspec import Meta
 VERSION = 1
 KEPT = 3
 
+MOST_SIDES = 4
+
 # What is read may have been written by anything: nothing that cannot be acted upon is taken for ours.
 Offset = Annotated[int, Meta(ge=0, le=2**63 - 1)]
+SideOffsets = Annotated[dict[Annotated[str, Meta(min_length=1, max_length=64)], Offset], Meta(max_length=MOST_SIDES)]
 
 
 class SnapshotPlace(
     msgspec.Struct,
     frozen=True,
     omit_defaults=True,
-    rename={"offset": "S", "checksum": "h", "number": "n", "swept": "w"},
+    rename={"offset": "S", "checksum": "h", "number": "n", "swept": "w", "sides": "b", "journal": "j"},
 ):
     """Where one part of a snapshot lies (operators/parts.py); the newest part stands for the snapshot.
 
@@ -32,6 +35,8 @@ class SnapshotPlace(
         pieces: number of pieces in the topic, or 0 when it is a file.
         number: parts of this partition are counted through.
         swept: slices written whether or not they changed; 64: the part stands alone.
+        sides: next record of each side topic after those that the snapshot has in it.
+        journal: lower bound of the journal's entries about what came after; if there are `sides`.
     """
 
     offset: Offset
@@ -41,6 +46,8 @@ class SnapshotPlace(
     pieces: Offset = 0
     number: Offset = 0
     swept: Annotated[int, Meta(ge=1, le=64)] = 64
+    sides: SideOffsets = msgspec.field(default_factory=dict)
+    journal: Offset = 0
 
 
 class Progress(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -54,6 +61,9 @@ class Progress(msgspec.Struct, frozen=True, omit_defaults=True):
         version: of this record.
         beside: what a stage wants to find again at exactly this offset (`operators.batches.Encoded.beside`).
         partitions: of the input topic; 0 while unknown. With another number users are in other partitions.
+        sides: next record of each side topic, by its short name: all before it are applied.
+        sides_begin: where the flow began with each of them.
+        journal: lower bound of the journal's entries about what was applied since it began; if there are `sides`.
     """
 
     owner: Annotated[str, Meta(min_length=1)]
@@ -63,6 +73,9 @@ class Progress(msgspec.Struct, frozen=True, omit_defaults=True):
     version: int = VERSION
     beside: Annotated[str, Meta(max_length=200)] = ""
     partitions: Offset = 0
+    sides: SideOffsets = msgspec.field(default_factory=dict)
+    sides_begin: SideOffsets = msgspec.field(default_factory=dict)
+    journal: Offset = 0
 
 
 _encode = msgspec.json.Encoder().encode
@@ -94,6 +107,12 @@ def read(text: str | None) -> Progress | None:
         ) from error
     if any((place.at < 0) != (place.pieces == 0) for place in progress.snapshots):
         raise UnreadableProgress("expected snapshots in a file or in pieces, got a mixture of both")
+    if any(not told.keys() <= progress.sides_begin.keys() for told in (progress.sides, *_held(progress))):
+        raise UnreadableProgress("expected a beginning for every side topic, got one without")
     if progress.version != VERSION:
         raise UnreadableProgress(f"expected a progress record of version {VERSION}, got {progress.version}")
     return progress
+
+
+def _held(progress: Progress) -> list[dict[str, int]]:
+    return [place.sides for place in progress.snapshots]

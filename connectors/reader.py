@@ -13,6 +13,10 @@ class OffsetGone(RuntimeError):
     """The log no longer holds the offset that the state needs."""
 
 
+class CannotStart(RuntimeError):
+    """A partition cannot be taken over without guessing; the message says what to do."""
+
+
 @dataclass(slots=True)
 class Run:
     """Consecutive records of one partition, and whether its end was reached after them."""
@@ -39,9 +43,10 @@ class Reader:
         low, high = self._consumer.get_watermark_offsets(TopicPartition(self.topic, partition), timeout=timeout_s)
         return low, high
 
-    def partitions(self, timeout_s: float = 10.0) -> int:
-        """How many partitions the topic has now."""
-        found = self._consumer.list_topics(self.topic, timeout=timeout_s).topics[self.topic]
+    def partitions(self, timeout_s: float = 10.0, topic: str | None = None) -> int:
+        """How many partitions the topic, or another one, has now."""
+        name = topic or self.topic
+        found = self._consumer.list_topics(name, timeout=timeout_s).topics[name]
         if found.error is not None:
             raise KafkaException(found.error)
         return len(found.partitions)

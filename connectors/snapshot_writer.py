@@ -109,8 +109,16 @@ class SnapshotWriter:
         part = Part(item.offset, parts.number, item.sweep, parts.kept, item.snapshots)
         size = sum(whole_size(each.state) for each in item.snapshots.values())
         data = snapshots.write(self._flow, item.partition, part)
+        # Items come in order, so what is written by now was applied before the barrier.
+        sides = dict(partition.sides.written)
         place = SnapshotPlace(
-            item.offset, snapshots.checksum(data), len(data), number=parts.number, swept=item.sweep.slices
+            item.offset,
+            snapshots.checksum(data),
+            len(data),
+            number=parts.number,
+            swept=item.sweep.slices,
+            sides=sides,
+            journal=partition.sides.journal if sides else 0,
         )
         partition.snapshot_seconds = item.seconds
         if isinstance(self._store, DirectoryStore):

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 from confluent_kafka import Consumer, KafkaException, TopicPartition
@@ -11,7 +11,8 @@ from connectors import progress, snapshots
 from connectors.delivery import Watchdog, fence
 from connectors.logs import logger
 from connectors.progress import Progress, SnapshotPlace
-from connectors.reader import OffsetGone, Reader
+from connectors.reader import CannotStart, OffsetGone, Reader
+from connectors.sides import SideInputs, SidePlaces
 from connectors.snapshots import Restored
 from operators.control import StageSnapshot
 
@@ -28,10 +29,6 @@ class RestoreObserver(Protocol):
         ...
 
 
-class CannotStart(RuntimeError):
-    """A partition cannot be taken over without guessing; the message says what to do."""
-
-
 @dataclass(frozen=True, slots=True)
 class Opened:
     """Where a partition stands.
@@ -45,6 +42,7 @@ class Opened:
         restored: the snapshot at S; None where the flow starts from `begin`.
         beside: what a stage had put beside the committed offset.
         seconds: how long opening took.
+        sides: where the side inputs stand.
     """
 
     partition: int
@@ -55,6 +53,7 @@ class Opened:
     restored: Restored | None = None
     beside: str = ""
     seconds: float = 0.0
+    sides: SidePlaces = field(default_factory=SidePlaces)
 
     @property
     def states(self) -> dict[str, StageSnapshot]:
@@ -77,6 +76,7 @@ class Takeover:
         transactional: bool,
         start_at_end: bool,
         fixed: Mapping[str, str],
+        sides: SideInputs,
     ) -> None:
         """Keep what is needed to ask.
 
@@ -90,6 +90,7 @@ class Takeover:
             transactional: whether former owners can and must be fenced.
             start_at_end: where a group without a past begins.
             fixed: fingerprints, by step id, that a snapshot must have: what it was made under cannot change.
+            sides: the side inputs.
         """
         self._config = dict(config)
         self._flow = flow
@@ -100,6 +101,7 @@ class Takeover:
         self._transactional = transactional
         self._start_at_end = start_at_end
         self._fixed = dict(fixed)
+        self._sides = sides
 
     def told(self, count: int) -> dict[int, Progress | None]:
         """Return what stands beside the group's offsets, by partition; None where nothing of ours does.
@@ -158,11 +160,22 @@ class Takeover:
             CannotStart: no state fits the committed offset; the message says what to do.
         """
         began = time.monotonic()
-        opened = self._opened(partition, reader, observer, poll)
-        return replace(opened, seconds=time.monotonic() - began)
-
-    def _opened(self, partition: int, reader: Reader, observer: RestoreObserver, poll: Callable[[], None]) -> Opened:
         committed = self._committed(partition, poll)
+        told = self._told(committed)
+        opened = self._opened(partition, committed, told, reader, observer, poll)
+        place = opened.places[0] if opened.restored is not None else None
+        sides = self._sides.open(partition, opened.start, opened.committed, told, place, poll)
+        return replace(opened, sides=sides, seconds=time.monotonic() - began)
+
+    def _opened(
+        self,
+        partition: int,
+        committed: TopicPartition,
+        told: Progress | None,
+        reader: Reader,
+        observer: RestoreObserver,
+        poll: Callable[[], None],
+    ) -> Opened:
         low, high = reader.bounds(partition)
         where = f"{self._topic}[{partition}]"
         if committed.offset < 0:
@@ -174,7 +187,6 @@ class Takeover:
                 )
             begin = high if self._start_at_end else low
             return Opened(partition, begin, begin, begin, ())
-        told = self._told(committed)
         if told is None:
             why = "the offset was set by another tool: state starts empty there"
             log.warning("no_state", flow=self._flow, partition=partition, offset=committed.offset, detail=why)

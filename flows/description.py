@@ -9,6 +9,7 @@ from bytewax.inputs import Source
 from bytewax.outputs import Sink
 
 from connectors.engine import Pace
+from connectors.sides import SideTopics
 from connectors.snapshots import Store
 from flows.settings import Settings
 from operators.stage import Observer
@@ -34,6 +35,7 @@ class Plan:
         store: where snapshots lie.
         build: wires the stages.
         fixed: fingerprints, by step id, that a snapshot must have.
+        sides: what is read beside the input.
     """
 
     topic: str
@@ -43,6 +45,7 @@ class Plan:
     store: Store
     build: Build
     fixed: Mapping[str, str] = field(default_factory=dict)
+    sides: SideTopics = field(default_factory=SideTopics)
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,17 +3,21 @@
 A rule names the field and the values that mean risky; every other value means legitimate, and an absent, null or empty
 one that nobody knows. Values are compared as text, `true` and `1` as such, so that JSON and CSV agree.
 
-A file of labels holds one record per line, the fields of the topic `labels`: `id` and `user` of the event, `label`
-(`fraud` or `legit`), and, if known, `kind`. An event that is not in it counts as legitimate, as it does for those who
-wait for chargebacks.
+A file of labels holds one record of the topic `labels` per line (`schemas.label.Label`): `id` and `user` of the event,
+`label` (`fraud` or `legit`), and, if known, `kind`. Its `timestamp` may be left out: a file is read as a whole, and
+says of an event what its last line says. An event that is not in it counts as legitimate, as it does for those who wait
+for chargebacks.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, Self
+from typing import Any, NamedTuple, Self
 
 import msgspec
+
+from schemas.event import Time
+from schemas.label import Label
 
 DEFAULT_RISKY = ("true", "1", "fraud")
 
@@ -97,13 +101,10 @@ def _lookup(record: Mapping[str, Any], path: str) -> Any:
     return value
 
 
-class _Label(msgspec.Struct, frozen=True, kw_only=True, gc=False):
-    """One line of a file of labels."""
+class _Line(Label, frozen=True, kw_only=True, gc=False):
+    """One line of a file of labels: as on the topic, but the time need not be known."""
 
-    id: str
-    user: str
-    label: Literal["fraud", "legit"]
-    kind: str = ""
+    timestamp: Time | None = None  # type: ignore[assignment]
 
 
 class LabelFileError(ValueError):
@@ -117,7 +118,7 @@ def load_labels(path: Path) -> dict[tuple[str, str], Truth]:
         LabelFileError: a line is not a label, or there is none.
         OSError: it cannot be read.
     """
-    decode = msgspec.json.Decoder(_Label).decode
+    decode = msgspec.json.Decoder(_Line).decode
     found: dict[tuple[str, str], Truth] = {}
     with path.open("rb") as lines:
         for number, line in enumerate(lines, 1):
@@ -134,7 +135,7 @@ def load_labels(path: Path) -> dict[tuple[str, str], Truth]:
                 )
                 expected = "expected an object with id, user and label, which is `fraud` or `legit`"
                 raise LabelFileError(f"{path}, line {number}: {why or expected}") from None
-            found[label.user, label.id] = Truth(label.label == "fraud", label.kind)
+            found[label.user, label.id] = Truth(label.label == "fraud", label.kind or "")
     if not found:
         raise LabelFileError(f"{path}: expected labels, got none")
     return found

@@ -18,6 +18,7 @@ from pydantic import SecretBytes
 
 from connectors.clients import common_config
 from connectors.engine import Pace
+from connectors.sides import SideTopics
 from connectors.snapshots import DirectoryStore, Store, TopicStore
 from flows.description import Flow, Plan
 from flows.settings import Settings, audit_key
@@ -37,6 +38,8 @@ from operators.tier import Tier
 
 FLOW = "risk"
 INPUT = "events"
+LABELS = "labels"
+JOURNAL = "risk.journal"
 
 
 class Stages:
@@ -52,7 +55,8 @@ class Stages:
         self._review = ReviewConfig(audit.drift_limit, audit.drift_end, audit.threshold_factor)
         if privacy.key is None:
             raise ValueError("expected settings with a pseudonym key, got none")
-        given = [settings.kafka.prefix + topic for topic in privacy.pseudonymised_topics]
+        # Events come under the topic's full name, side inputs under its short one.
+        given = [settings.kafka.prefix * (topic == INPUT) + topic for topic in privacy.pseudonymised_topics]
         self._pseudonymizer = Pseudonymizer(privacy.key.get_secret_value(), privacy.key_version, given)
         decode, featurize = self.decode(0), self.featurize(0)
         self._catalogue = featurize.catalogue
@@ -179,6 +183,21 @@ def plan(settings: Settings) -> Plan:
         store=_store(settings),
         build=partial(wire, fresh),
         fixed={"decode": fresh.decode(0).fingerprint},
+        sides=_sides(settings),
+    )
+
+
+def _sides(settings: Settings) -> SideTopics:
+    labels, prefix = settings.risk.labels, settings.kafka.prefix
+    if not labels.enabled:
+        return SideTopics()
+    return SideTopics(
+        {LABELS: prefix + LABELS},
+        prefix + JOURNAL,
+        "risk.labels.enabled",
+        labels.interval_ms / 1000,
+        labels.batch_max,
+        at_end=settings.risk.start == "latest",
     )
 
 

@@ -84,7 +84,7 @@ class Privacy(_Section):
     key: SecretBytes | None = None
     key_file: Path | None = None
     key_version: Annotated[int, Ge(1)] = 1
-    pseudonymised_topics: tuple[Literal["events"], ...] = ()
+    pseudonymised_topics: tuple[Literal["events", "labels"], ...] = ()
 
 
 class Topics(_Section):
@@ -102,6 +102,20 @@ class Topics(_Section):
     replication: Annotated[int, Ge(1), Le(100)] = 1
     retention_ms: Annotated[int, Ge(-1)] = -1
     retention_bytes: Annotated[int, Ge(-1)] = 1_073_741_824
+
+
+class Labels(_Section):
+    """What the risk flow makes of the topic `labels`.
+
+    Attributes:
+        enabled: whether it is read.
+        interval_ms: least time between two readings, milliseconds.
+        batch_max: most records of one reading.
+    """
+
+    enabled: bool = False
+    interval_ms: Annotated[int, Gt(0), Le(60_000)] = 1_000
+    batch_max: Annotated[int, Gt(0), Le(100_000)] = 5_000
 
 
 class Risk(_Section):
@@ -122,6 +136,7 @@ class Risk(_Section):
         calibrate: see `operators.calibrate`.
         tier: see `operators.tier`.
         explain_from: least tier for which the flow writes down what an explanation needs.
+        labels: what people said of events later.
     """
 
     group: Annotated[str, MinLen(1)] = "tidegate.risk"
@@ -138,6 +153,7 @@ class Risk(_Section):
     calibrate: CalibrateConfig = CalibrateConfig()
     tier: TierConfig = TierConfig()
     explain_from: Literal["medium", "high", "critical", "never"] = "medium"
+    labels: Labels = Labels()
 
     @model_validator(mode="after")
     def _directory_is_named(self) -> Self:

@@ -23,6 +23,7 @@ from operators.audit import Chain
 from operators.batches import F64, TIERS, Change, Decoded, Encoded, Outgoing, Tiered
 from operators.capture import Capture
 from operators.dead_letter import dead_letter
+from operators.side import Applied, Side, applied
 from operators.state import Measurement, State
 from schemas.decision import Decision, Flag, Reason
 
@@ -112,6 +113,10 @@ class Encode:
             done = place
         beside = "" if self._chain is None else self._chain.beside
         return Encoded(batch.span, ordered + records[done:], beside, tuple(kind for *_, kind in trail))
+
+    def end_side(self, side: Side) -> Applied:
+        """Return a dead letter for every side record that could not be read; the audit chain stays where it is."""
+        return applied(self.flow, side, "" if self._chain is None else self._chain.beside)
 
     def recall(self, text: str) -> None:
         """Go on with the audit chain from the text committed beside the input offset; "" begins a new one.

@@ -74,6 +74,16 @@ class Metrics:
         self.replayed_records = counter(
             "tidegate_replayed_records_total", "Records read again, outputs muted, to restore state.", *PER_PARTITION
         )
+        self.side_records = counter(
+            "tidegate_side_records_total", "Records of a side topic that were applied.", "flow", "topic", "partition"
+        )
+        self.side_records_rejected = counter(
+            "tidegate_side_records_rejected_total",
+            "Records of a side topic sent to dead-letters.",
+            "flow",
+            "topic",
+            "reason",
+        )
         self.batch_records = histogram("tidegate_batch_records", "Records in one batch.", BATCH_RECORDS, "flow")
         self.stage_seconds = histogram(
             "tidegate_stage_seconds", "Time of one stage on one batch.", STAGE_SECONDS, "flow", "stage"
@@ -82,6 +92,13 @@ class Metrics:
         # How far behind.
         self.lag_records = gauge(
             "tidegate_lag_records", "Records between the committed offset and the end of the partition.", *PER_PARTITION
+        )
+        self.side_lag_records = gauge(
+            "tidegate_side_lag_records",
+            "Records between the last one applied and the end of a side topic's partition.",
+            "flow",
+            "topic",
+            "partition",
         )
         self.event_time_lag_seconds = gauge(
             "tidegate_event_time_lag_seconds", "Wall clock minus the newest committed event time.", *PER_PARTITION

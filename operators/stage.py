@@ -9,6 +9,7 @@ from bytewax.dataflow import Stream, operator
 
 from operators.control import Barrier, Flush, Restore, StageSnapshot
 from operators.parts import Changes
+from operators.side import EndsSides, Side, TakesSides
 from operators.state import Measurement, Recalls, Stage
 
 
@@ -80,6 +81,8 @@ class Tasks:
         elif isinstance(item, Flush):
             for partition, task in self.tasks.items():
                 self.observer.measured(partition, task.stage.measurements())
+        elif isinstance(item, Side):
+            return self._pass_on(item)
         else:
             return self._process(item)
         return item
@@ -91,6 +94,13 @@ class Tasks:
         if not span.muted:
             self.observer.batch(self.step, span.partition, batch, answer, perf_counter() - started)
         return answer
+
+    def _pass_on(self, side: Side) -> Any:
+        """Show side records to the stage, if it has use for them; the last stage says what is written."""
+        stage = self.tasks[side.partition].stage
+        if isinstance(stage, TakesSides):
+            stage.take_side(side)
+        return stage.end_side(side) if isinstance(stage, EndsSides) else side
 
     def _take_part(self, barrier: Barrier) -> None:
         task = self.tasks[barrier.partition]

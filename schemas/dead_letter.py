@@ -30,7 +30,8 @@ class Reason(StrEnum):
     WRONG_TYPE = "wrong_type"
     """A field, or the record, is of another JSON type or form than it must be."""
     OUT_OF_RANGE = "out_of_range"
-    """A number, time or length outside its range; also a number beyond the range of a double."""
+    """A number, time or length outside its range; a number beyond the range of a double; a word that is none of those
+    there are."""
     FROM_THE_FUTURE = "from_the_future"
     """Event time later than the record's own Kafka timestamp plus `max_clock_skew_s`."""
 

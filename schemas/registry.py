@@ -16,6 +16,7 @@ from schemas.decision import Decision
 from schemas.event import Event
 from schemas.evidence import Evidence
 from schemas.explanation import Explanation
+from schemas.label import Label
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +32,7 @@ class Topic:
         writer: who writes it.
         cleanup: Kafka's `cleanup.policy`.
         internal: whether it is for Tidegate alone.
+        keeps_bytes: size of a partition from which its oldest records go, whatever their age; None: as set.
     """
 
     name: str
@@ -41,10 +43,12 @@ class Topic:
     writer: Literal["publishers", "tidegate"]
     cleanup: Literal["delete", "compact"]
     internal: bool = False
+    keeps_bytes: int | None = None
 
 
 _ALL = (
     Topic("events", "What users do, as it happens.", Event, 1, "user", "publishers", "delete"),
+    Topic("labels", "What was said later of events.", Label, 1, "user", "publishers", "delete"),
     Topic("risk.tiers", "One decision for every event.", Decision, 1, "user (pseudonym)", "tidegate", "delete"),
     Topic(
         "risk.alerts",
@@ -111,6 +115,18 @@ _ALL = (
         "tidegate",
         "compact",
         internal=True,
+    ),
+    Topic(
+        "risk.journal",
+        "Where the risk flow applied which records of other topics.",
+        None,
+        1,
+        "topic",
+        "tidegate",
+        "delete",
+        internal=True,
+        # An entry is about 150 bytes, at most one a second; no snapshot is so old that it needs one of weeks ago.
+        keeps_bytes=268_435_456,
     ),
     Topic(
         "explanations.snapshots",

@@ -39,7 +39,7 @@ def look(settings: Settings, existing: Mapping[str, Any]) -> Iterator[Check]:
         KafkaException: a topic cannot be read.
     """
     found = {}
-    for topic in INPUTS:
+    for topic in (*INPUTS, "labels") if settings.risk.labels.enabled else INPUTS:
         name = full_name(settings, topic)
         if name in existing and existing[name].error is None:
             found[name] = sampled(settings, name, len(existing[name].partitions))

@@ -16,6 +16,7 @@ from flows.cli import FAILED, OK
 from flows.commands import _doctor_keys
 from flows.commands._doctor_keys import ADDED
 from flows.commands._shared import Check, full_name, out, printable, settings_of
+from flows.commands.topics import needed
 from flows.settings import KEY_VARIABLE, Settings, read_key
 from schemas.registry import TOPICS
 
@@ -96,7 +97,7 @@ def _key(settings: Settings, environ: Mapping[str, str]) -> Check:
 
 
 def _topics(settings: Settings, existing: Mapping[str, Any]) -> Iterator[Check]:
-    names = [full_name(settings, topic) for topic in TOPICS]
+    names = [full_name(settings, topic) for topic in needed(settings)]
     refused = [name for name in names if name in existing and existing[name].error is not None]
     missing = [name for name in names if name not in existing]
     if missing:
@@ -171,7 +172,7 @@ def _topic_settings(settings: Settings, admin: Admin, found: Any) -> Iterator[Ch
     if wrong:
         yield Check("cleanup", "failed", "; ".join(wrong), "kafka-configs.sh --alter --entity-type topics ...")
     elif compacted:
-        yield Check("cleanup", "ok", "what Tidegate keeps for itself is compacted, nothing else is")
+        yield Check("cleanup", "ok", "what Tidegate keeps by key is compacted, nothing else is")
 
 
 def _replication(held: Mapping[str, Any], configs: Mapping[str, Mapping[str, str]], brokers: int) -> Iterator[Check]:

@@ -22,6 +22,7 @@ from connectors.ledger import Ledger
 from connectors.membership import Membership
 from connectors.observed import Observed
 from connectors.reader import Reader
+from connectors.sides import SideInputs
 from connectors.takeover import CannotStart, OffsetGone, Takeover
 from flows import explanations, rekey, risk
 from flows.commands._shared import full_name
@@ -100,12 +101,14 @@ def assemble(
     def join(on_revoke: Callable[[list[int]], None]) -> Membership:
         return Membership({**config, "group.id": plan.group}, plan.topic, on_revoke)
 
+    sides = SideInputs(config, plan.sides, time.monotonic)
     takeover = Takeover(
         config, flow, plan.topic, plan.group, plan.store, watchdog,
         transactional=transactional, start_at_end=plan.start_at_end, fixed=plan.fixed,
+        sides=sides,
     )  # fmt: skip
-    ledger = Ledger(flow, plan.topic, _named(settings), plan.store, observer, time.monotonic)
-    return Engine(flow, ledger, Reader(config, plan.topic), takeover, connect, join, observer, plan.pace)
+    ledger = Ledger(flow, plan.topic, _named(settings), plan.store, observer, time.monotonic, plan.sides.journal)
+    return Engine(flow, ledger, Reader(config, plan.topic), takeover, sides, connect, join, observer, plan.pace)
 
 
 def _named(settings: Settings) -> Callable[[str], str]:

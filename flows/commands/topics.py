@@ -17,6 +17,9 @@ from flows.commands._shared import cell, err, full_name, out, settings_of
 from flows.settings import Settings
 from schemas.registry import TOPICS, Topic
 
+OF_LABELS = ("labels", "risk.journal")
+"""Used only where `risk.labels.enabled`; made all the same, so that switching it on needs nothing else."""
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of `tidegate topics`."""
@@ -42,7 +45,12 @@ def topic_config(topic: Topic, settings: Settings) -> dict[str, str]:
         # Of three copies one may be away.
         "min.insync.replicas": "2" if settings.topics.replication > 2 else "1",
     }
-    if topic.cleanup == "delete":
+    if topic.keeps_bytes is not None:
+        config["retention.ms"] = "-1"
+        config["retention.bytes"] = str(topic.keeps_bytes)
+        # Whole segments go: small ones, so that what is kept is never much less.
+        config["segment.bytes"] = str(topic.keeps_bytes // 16)
+    elif topic.cleanup == "delete":
         config["retention.ms"] = str(settings.topics.retention_ms)
         config["retention.bytes"] = str(settings.topics.retention_bytes)
     else:
@@ -51,12 +59,18 @@ def topic_config(topic: Topic, settings: Settings) -> dict[str, str]:
     return config
 
 
+def needed(settings: Settings) -> list[str]:
+    """Return the topics that flows use under these settings."""
+    unused = () if settings.risk.labels.enabled else OF_LABELS
+    return [name for name in TOPICS if name not in unused]
+
+
 def miscounted(existing: Mapping[str, int], settings: Settings) -> list[str]:
     """Return a line for every existing topic whose number of partitions is not the configured one."""
     wanted = settings.topics.partitions
     return [
         f"{name} has {existing[name]} partitions, settings say {wanted}"
-        for name in (full_name(settings, topic) for topic in TOPICS)
+        for name in (full_name(settings, topic) for topic in needed(settings))
         if name in existing and existing[name] != wanted
     ]
 

@@ -1,4 +1,4 @@
-"""Why a record is not an event. The slow path: only records that failed come here.
+"""Why a record is not an event, or not a label. The slow path: only records that failed come here.
 
 Sentences are closed templates, `expected X, got Y - at $.field`. No part of them is taken from the record, nor from the
 decoder's own messages, which can quote it.
@@ -20,6 +20,7 @@ DEEPEST: Final = 256
 """Levels of arrays and objects that are read. Far below what a decoder's stack can take, so that what is too deep does
 not depend on how deep the caller stands."""
 
+LABELS: Final = ("fraud", "legit")
 EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MILLISECOND: Final = timedelta(milliseconds=1)
 
@@ -84,6 +85,11 @@ def explain(value: bytes) -> Fault:
     decoder's: depth, UTF-8, JSON, object, then the fields in the order of `schemas.event.Event`.
     """
     return _explain(value, _explain_fields)
+
+
+def explain_label(value: bytes) -> Fault:
+    """Return the same of a record that is not a label; fields in the order of `schemas.label.Label`."""
+    return _explain(value, _explain_label)
 
 
 def _explain(value: bytes, explain_fields: Callable[[dict[str, bytes]], Fault]) -> Fault:
@@ -190,6 +196,24 @@ def _explain_fields(members: dict[str, bytes]) -> Fault:
         or _optional(members, "fields", "an object")
         or NOT_JSON  # half a surrogate pair in what is skipped; or nothing, and an earlier field of a name was wrong
     )
+
+
+def _explain_label(members: dict[str, bytes]) -> Fault:
+    return (
+        _required_string(members, "id")
+        or _required_string(members, "user")
+        or _required_string(members, "label")
+        or _word(members, "label", LABELS)
+        or _timestamp(members)
+        or _optional(members, "kind", "a string")
+        or NOT_JSON
+    )
+
+
+def _word(members: dict[str, bytes], name: str, words: tuple[str, ...]) -> Fault | None:
+    if _string(members[name]) in words:
+        return None
+    return fault(Reason.OUT_OF_RANGE, " or ".join(words), "another string", name)
 
 
 def _required_string(members: dict[str, bytes], name: str) -> Fault | None:

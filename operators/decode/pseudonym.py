@@ -42,7 +42,7 @@ class Pseudonymizer:
         Args:
             key: 16 to 64 bytes; 32 random ones are right.
             version: of the key, >= 1.
-            pseudonymised_topics: names as they stand in `Messages.topic`.
+            pseudonymised_topics: names as they stand in `Messages.topic` and `Side.topic`.
 
         Raises:
             ValueError: the key is too short or too long, or the version is below 1.

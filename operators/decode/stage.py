@@ -13,6 +13,7 @@ import numpy as np
 from annotated_types import Ge, Le
 
 from operators.batches import I64, Bool, Decoded, Messages, Rejected
+from operators.decode import labels
 from operators.decode.explain import (
     DEEPEST,
     EMPTY_VALUE,
@@ -33,6 +34,7 @@ from operators.decode.identifiers import Identifiers
 from operators.decode.own import OwnColumns
 from operators.decode.pseudonym import Pseudonymizer
 from operators.own_feature import OwnFeature
+from operators.side import Side
 from operators.state import Measurement, State
 from schemas.event import LAST_TIME_MS, Event
 
@@ -132,6 +134,13 @@ class Decode:
             ],
             own=own.read(events, amount, attributes) if own else None,
         )
+
+    def take_side(self, side: Side) -> None:
+        """Answer records of `labels`: for every record a label or a rejection. Other topics say nothing here."""
+        if side.topic == labels.TOPIC:
+            given = labels.TOPIC in self.pseudonymizer.pseudonymised_topics
+            identifiers = self._given if given else self._raw
+            labels.read(side, identifiers, self.config.max_message_bytes, self._skew_ms)
 
     def dump(self) -> State:
         """Return nothing: there is no state."""

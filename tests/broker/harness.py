@@ -45,13 +45,13 @@ def create_topics(bootstrap: str, prefix: str, partitions: int = PARTITIONS, **e
         done.result()
 
 
-def publish(bootstrap: str, prefix: str, records: Iterable[Sent]) -> list[int]:
+def publish(bootstrap: str, prefix: str, records: Iterable[Sent], topic: str = "events") -> list[int]:
     """Publish in order; returns the number of records per partition."""
     # Idempotent, or a retry could change the order that the tests are about.
     producer = Producer({"bootstrap.servers": bootstrap, "message.max.bytes": 9_000_000, "enable.idempotence": True})
     counts = [0] * PARTITIONS
     for each in records:
-        producer.produce(f"{prefix}events", each.value, each.key, each.partition, timestamp=each.timestamp_ms)
+        producer.produce(f"{prefix}{topic}", each.value, each.key, each.partition, timestamp=each.timestamp_ms)
         counts[each.partition] += 1
         producer.poll(0)
     assert producer.flush(30) == 0

@@ -2,6 +2,7 @@
 
 import pytest
 from commands import change, make
+from harness import Sent, publish
 
 pytestmark = [pytest.mark.broker, pytest.mark.usefixtures("settings")]
 
@@ -80,3 +81,22 @@ def test_the_doctor_says_when_delivery_is_at_least_once(tidegate, monkeypatch):
 
     assert (code, results(out)["delivery"]) == (0, "warning")
     assert "at least once: after a crash some outputs are written twice" in out
+
+
+@pytest.mark.usefixtures("topics")
+def test_the_doctor_looks_at_what_labels_need_once_they_are_on(tidegate, admin, prefix, bootstrap, monkeypatch):
+    monkeypatch.setenv("TIDEGATE_PSEUDONYM_KEY", "0123456789abcdef")
+    publish(bootstrap, prefix, [Sent(b'{"user":"ada"}', b"bob", 1, 0)] * 10, "labels")
+    assert tidegate("doctor")[0] == 0
+    monkeypatch.setenv("TIDEGATE_RISK__LABELS__ENABLED", "true")
+    code, out, _ = tidegate("doctor")
+    assert code == 1
+    assert f"{prefix}labels is not keyed by user" in out
+
+    for done in admin.delete_topics([f"{prefix}labels", f"{prefix}risk.journal"]).values():
+        done.result()
+    code, out, _ = tidegate("doctor")
+    assert (code, results(out)["topics"]) == (1, "failed")
+    assert f"missing: {prefix}labels, {prefix}risk.journal" in out
+    monkeypatch.setenv("TIDEGATE_RISK__LABELS__ENABLED", "false")
+    assert tidegate("doctor")[0] == 0

@@ -4,7 +4,7 @@ import time
 import pytest
 from confluent_kafka import KafkaError, KafkaException
 
-from connectors.delivery import WATCHDOG_EXIT, Doubt, Transactional, Watchdog, _Sender
+from connectors.delivery import WATCHDOG_EXIT, AtLeastOnce, Doubt, Transactional, Watchdog, _Sender
 from operators.batches import Outgoing
 
 
@@ -71,3 +71,36 @@ def test_a_record_goes_to_the_partition_it_names_else_to_that_of_its_batch():
     _Sender(producer).produce_all(records, 4, {"a": "p.a"})
 
     assert producer.sent == [("p.a", b"1", 4), ("p.a", b"2", 0), ("p.a", b"3", 9)]
+
+
+class Group:
+    def __init__(self):
+        self.committed = []
+
+    def commit(self, offsets):
+        self.committed += offsets
+
+
+def test_without_transactions_it_is_told_where_a_watched_record_lies():
+    """Of other records only failures are told; snapshots and the journal must know where they lie."""
+    group, told = Group(), []
+    delivery = AtLeastOnce({"test.mock.num.brokers": 1}, "me", Watchdog(30))
+    for number in range(2):
+        delivery.produce_watched(
+            "t", b"k", b"%d" % number, 0, 1, lambda error, message: told.append((error, message.offset()))
+        )
+    delivery.commit(["offset"], group)()
+
+    assert told == [(None, 0), (None, 1)]
+    assert group.committed == ["offset"]
+
+
+def test_without_transactions_nothing_is_committed_when_a_watched_record_is_lost():
+    group, told = Group(), []
+    delivery = AtLeastOnce({"bootstrap.servers": "127.0.0.1:1", "message.timeout.ms": 300}, "me", Watchdog(30))
+    delivery.produce_watched("t", b"k", b"v", 0, 1, lambda error, _: told.append(error))
+    with pytest.raises(Doubt, match="1 records not delivered"):
+        delivery.commit(["offset"], group)()
+
+    assert len(told) == 1
+    assert group.committed == []

@@ -13,6 +13,7 @@ from flows.settings import load_settings
 from operators.batches import Encoded, Messages, Span
 from operators.control import Barrier, Flush, Restore, StageSnapshot
 from operators.parts import Assembly
+from operators.side import Applied, Side
 
 KEY_TEXT = "0123456789abcdef0123"
 SETTINGS = load_settings(None, {"TIDEGATE_PSEUDONYM_KEY": KEY_TEXT}, needs_key=True)
@@ -151,3 +152,23 @@ def test_what_was_configured_otherwise_is_told_with_what_it_was(change, told):
     assert not before._chain.must_tell
     detail = json.loads(after._chain.tell(1))["detail"] if after._chain.must_tell else {}
     assert {name.removesuffix("_before") for name in detail if name.endswith("_before")} == told
+
+
+def labels(at: int, *, muted: bool = False) -> Side:
+    return Side(0, "labels", at, 5, 7, [b"{", None], [b"u", b"u"], [5, 6], [1, 1], muted, source="acme.labels")
+
+
+def test_labels_pass_all_stages_in_order_and_touch_neither_offset_nor_audit_chain():
+    before, after = batches(2_000, 0)[:3], batches(2_000, 0)[3:]
+    with_labels = run([Restore(0, {}), *before, labels(900), *after])
+    [place] = [number for number, item in enumerate(with_labels) if isinstance(item, Applied)]
+    item = with_labels.pop(place)
+    assert (item.span, item.side.next) == (Span(0, 900, 900), 7)
+    assert item.beside == with_labels[place - 1].beside != ""
+    assert records(with_labels) == records(run([Restore(0, {}), *before, *after]))
+
+
+def test_labels_that_are_rolled_forward_over_write_nothing():
+    [_, item] = run([Restore(0, {}), labels(0, muted=True)])
+    assert isinstance(item, Applied)
+    assert (item.records, item.beside) == ([], "")

@@ -19,6 +19,7 @@ from operators.batches import (
     Rejected,
 )
 from operators.encode import Encode, significant
+from operators.side import Side
 from operators.state import Stage
 from schemas.dead_letter import DeadLetter
 from schemas.decision import Decision
@@ -275,3 +276,24 @@ def test_rounding_twice_changes_nothing():
     # And against decimal arithmetic: no tie is met by chance.
     context = Context(prec=6, rounding=ROUND_HALF_EVEN)
     assert once.tolist() == [float(context.create_decimal(Decimal(number))) for number in numbers.tolist()]
+
+
+def test_an_unreadable_side_record_is_a_dead_letter_that_names_its_own_topic():
+    refused = [Rejected(7, 5, "not_json", "expected JSON"), Rejected(9, -1, "empty_value", "expected a value")]
+    side = Side(3, "labels", 40, 6, 10, [], [], [], [], rejected=refused, source="acme.labels")
+    found = Encode().end_side(side)
+    letters = [msgspec.json.decode(record.value, type=DeadLetter) for record in found.records]
+
+    assert [(each.topic, each.partition, each.offset, each.reason) for each in letters] == [
+        ("acme.labels", 3, 7, "not_json"),
+        ("acme.labels", 3, 9, "empty_value"),
+    ]
+    assert {(each.topic, each.key, each.partition) for each in found.records} == {
+        ("dead-letters", b"acme.labels-3", -1)
+    }
+    assert (found.span.first, found.span.next, found.side) == (40, 40, side)
+
+
+def test_a_side_record_that_is_only_rolled_forward_over_leads_to_nothing():
+    refused = [Rejected(7, 5, "not_json", "expected JSON")]
+    assert Encode().end_side(Side(3, "labels", 40, 6, 10, [], [], [], [], muted=True, rejected=refused)).records == []

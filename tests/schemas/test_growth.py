@@ -13,6 +13,7 @@ from schemas.decision import Decision, Reason
 from schemas.event import Event
 from schemas.evidence import Catalogue, Evidence
 from schemas.explanation import Contribution, Explanation
+from schemas.label import Label
 from schemas.registry import TOPICS
 
 NUMBER = {"type": "number"}
@@ -26,6 +27,12 @@ ABOVE_ZERO = {"type": "number", "exclusiveMinimum": 0, "maximum": 1}
 POSITIVE = {"type": "number", "minimum": 0}
 BYTES = {"type": "string", "contentEncoding": "base64"}
 TEXTS = {"type": "array", "items": {"type": "string"}}
+TIME = {
+    "anyOf": [
+        {"type": "integer", "minimum": 0, "maximum": 253402300799999},
+        {"type": "string", "maxLength": 64, "format": "date-time"},
+    ]
+}
 DIRECTION = {"enum": ["both", "down", "up"]}
 EXPLAINED = {"enum": ["critical", "high", "medium"]}
 BUDGET = {"type": "number", "exclusiveMinimum": 0, "exclusiveMaximum": 1}
@@ -39,12 +46,7 @@ def optional(*kinds: dict[str, Any]) -> dict[str, Any]:
 FROZEN: dict[type, dict[str, dict[str, Any]]] = {
     Event: {
         "id": NAME,
-        "timestamp": {
-            "anyOf": [
-                {"type": "integer", "minimum": 0, "maximum": 253402300799999},
-                {"type": "string", "maxLength": 64, "format": "date-time"},
-            ]
-        },
+        "timestamp": TIME,
         "user": {"type": "string", "minLength": 1, "maxLength": 1024},
         "type": {"type": "string", "minLength": 1},
         "amount": optional({"type": "number", "minimum": 0}),
@@ -55,6 +57,13 @@ FROZEN: dict[type, dict[str, dict[str, Any]]] = {
         "country": optional(TEXT),
         "session": optional(TEXT),
         "fields": optional({"type": "object"}),
+    },
+    Label: {
+        "id": NAME,
+        "user": {"type": "string", "minLength": 1, "maxLength": 1024},
+        "label": {"enum": ["fraud", "legit"]},
+        "timestamp": TIME,
+        "kind": optional(TEXT),
     },
     Reason: {
         "feature": TEXT,
@@ -171,6 +180,7 @@ FROZEN: dict[type, dict[str, dict[str, Any]]] = {
 }
 REQUIRED = {
     Event: ["id", "timestamp", "user", "type"],
+    Label: ["id", "user", "label", "timestamp"],
     Reason: ["feature"],
     Decision: ["id", "timestamp", "user", "tier", "standing", "partition", "offset"],
     DeadLetter: ["reason", "detail", "topic", "partition", "offset", "timestamp", "flow"],
@@ -275,6 +285,7 @@ def test_a_new_reader_reads_old_messages(record):
 
 EXAMPLES: dict[type, dict[str, Any]] = {
     Event: {"id": "e-1", "timestamp": 0, "user": "u", "type": "t", "amount": 1.5},
+    Label: {"id": "e-1", "user": "u", "label": "fraud", "timestamp": 0},
     Reason: {"feature": "count_60s", "value": 3.0},
     Decision: {
         "schema": 1,

@@ -7,6 +7,7 @@ from schemas.registry import TOPICS
 def test_the_topics_of_the_risk_flow_are_cleaned_up_as_the_design_says():
     assert {topic.name: (topic.cleanup, topic.internal) for topic in TOPICS.values()} == {
         "events": ("delete", False),
+        "labels": ("delete", False),
         "risk.tiers": ("delete", False),
         "risk.alerts": ("delete", False),
         "risk.evidence": ("delete", True),
@@ -15,6 +16,7 @@ def test_the_topics_of_the_risk_flow_are_cleaned_up_as_the_design_says():
         "dead-letters.replays": ("compact", True),
         "audit": ("delete", False),
         "risk.snapshots": ("compact", True),
+        "risk.journal": ("delete", True),
         "explanations.snapshots": ("compact", True),
     }
 
@@ -23,8 +25,8 @@ def test_an_alert_is_a_decision_once_more():
     assert TOPICS["risk.alerts"].record is TOPICS["risk.tiers"].record is Decision
 
 
-def test_only_events_are_written_by_users():
-    assert [topic.name for topic in TOPICS.values() if topic.writer == "publishers"] == ["events"]
+def test_only_events_and_labels_are_written_by_users():
+    assert [topic.name for topic in TOPICS.values() if topic.writer == "publishers"] == ["events", "labels"]
 
 
 def test_a_public_topic_has_a_record_and_a_version():
