@@ -69,7 +69,15 @@ class Contents:
         total: offsets between the log's bounds; records are at most as many.
     """
 
-    def __init__(self, config: Mapping[str, Any], topic: str, partitions: int, newest: int | None = None) -> None:
+    def __init__(
+        self,
+        config: Mapping[str, Any],
+        topic: str,
+        partitions: int,
+        newest: int | None = None,
+        *,
+        only: int | None = None,
+    ) -> None:
         """Connect and ask for the log's bounds.
 
         Args:
@@ -77,16 +85,18 @@ class Contents:
             topic: full name.
             partitions: how many it has.
             newest: begin so many offsets before each partition's end; None for its beginning.
+            only: read this partition alone; None for all.
         """
         self._consumer = _consumer(config, "earliest")  # what was the log's beginning may just go
         self._start = []
         self._ends = {}
-        for partition in range(partitions):
+        for partition in range(partitions) if only is None else (only,):
             low, high = _bounds(self._consumer, topic, partition)
             if low < high:
                 at = low if newest is None else max(low, high - newest)
                 self._start.append(TopicPartition(topic, partition, at))
                 self._ends[partition] = high
+        self._closed = False
         self.total = sum(self._ends[each.partition] - each.offset for each in self._start)
 
     def __iter__(self) -> Iterator[Any]:
@@ -113,6 +123,12 @@ class Contents:
                         ends.pop(partition, None)
                 yield None
         finally:
+            self.close()
+
+    def close(self) -> None:
+        """Disconnect; reading to the end does it, too."""
+        if not self._closed:
+            self._closed = True
             self._consumer.close()
 
 

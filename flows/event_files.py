@@ -35,6 +35,7 @@ class Ready(NamedTuple):
         value: the event as JSON.
         timestamp_ms: event time, epoch milliseconds.
         truth: what the line says of itself, where a label was asked for; None where it says nothing.
+        partition: where it lies in Kafka; -1 for a file.
     """
 
     line: int
@@ -42,6 +43,7 @@ class Ready(NamedTuple):
     value: bytes
     timestamp_ms: int
     truth: Truth | None = None
+    partition: int = -1
 
 
 class Refused(NamedTuple):

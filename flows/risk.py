@@ -99,14 +99,22 @@ class Stages:
 
     def calibrate(self, _partition: int) -> Calibrate:
         """Scores to tail probabilities."""
-        tier = self._risk.tier
+        tier, costs = self._risk.tier, self._risk.costs
         budgets = {"medium": tier.medium, "high": tier.high, "critical": tier.critical}
         names = [feature.name for feature in self._catalogue]
-        return Calibrate(self._risk.calibrate, self._scoring, budgets, self._review, names)
+        return Calibrate(
+            self._risk.calibrate,
+            self._scoring,
+            budgets,
+            self._review,
+            names,
+            self._risk.probability,
+            costs.warrants if costs else None,
+        )
 
     def tier(self, _partition: int) -> Tier:
         """Tail probabilities to decisions."""
-        return Tier(self._risk.tier, self._catalogue, self._calibration)
+        return Tier(self._risk.tier, self._catalogue, self._calibration, self._risk.costs)
 
     def encode(self, partition: int) -> Encode:
         """Decisions, dead letters and changes to records, and what explanations need."""

@@ -14,12 +14,12 @@ from flows.own_features import check_names
 from flows.pass_through import check_passed, write_as_text
 from flows.sections import SECTION, Explanations, Rekey
 from operators.audit import derive_key
-from operators.calibrate import CalibrateConfig
+from operators.calibrate import CalibrateConfig, ProbabilityConfig
 from operators.decode import DecodeConfig
 from operators.featurize import FeaturizeConfig
 from operators.own_feature import MAX_FEATURES, OwnFeature
 from operators.score import ScoreConfig
-from operators.tier import TierConfig
+from operators.tier import CostsConfig, TierConfig
 from schemas.registry import TOPICS
 
 DEFAULT_FILE = Path("tidegate.toml")
@@ -134,7 +134,9 @@ class Risk(_Section):
         features: the user's own, see `operators.own_feature`; at most 32.
         score: see `operators.score`.
         calibrate: see `operators.calibrate`.
+        probability: of fraud, from labels; see `operators.calibrate`.
         tier: see `operators.tier`.
+        costs: of mistakes; with them, and once there are probabilities, they decide on tiers; see `operators.tier`.
         explain_from: least tier for which the flow writes down what an explanation needs.
         labels: what people said of events later.
     """
@@ -151,7 +153,9 @@ class Risk(_Section):
     features: Annotated[tuple[OwnFeature, ...], MaxLen(MAX_FEATURES)] = ()
     score: ScoreConfig = ScoreConfig()
     calibrate: CalibrateConfig = CalibrateConfig()
+    probability: ProbabilityConfig = ProbabilityConfig()
     tier: TierConfig = TierConfig()
+    costs: CostsConfig | None = None
     explain_from: Literal["medium", "high", "critical", "never"] = "medium"
     labels: Labels = Labels()
 
@@ -159,6 +163,14 @@ class Risk(_Section):
     def _directory_is_named(self) -> Self:
         if self.snapshot_store == "directory" and self.snapshot_directory is None:
             raise ValueError('snapshot_store = "directory" needs snapshot_directory')
+        return self
+
+    @model_validator(mode="after")
+    def _costs_have_probabilities_and_these_labels(self) -> Self:
+        if self.costs is not None and not self.probability.enabled:
+            raise ValueError("costs need probabilities: set probability.enabled = true")
+        if self.probability.enabled and not self.labels.enabled:
+            raise ValueError("probabilities need labels: set labels.enabled = true")
         return self
 
 

@@ -234,14 +234,19 @@ class Scored:
 
 @dataclass(frozen=True, slots=True)
 class Calibrated:
-    """`tail[i]`: the share of past scores at least as high as this one, shape (n,); NaN while warming.
+    """How rare every score is, and how likely it means fraud.
 
-    `changes`: of thresholds and drift, in the order of their offsets.
+    Attributes:
+        tail: the share of past scores at least as high as this one, shape (n,); NaN while warming.
+        changes: of thresholds and drift, in the order of their offsets.
+        probability: of fraud, by the labels so far, shape (n,); NaN before there are enough of them. None from a stage
+            that takes no labels.
     """
 
     scored: Scored
     tail: F64
     changes: list[Change] = field(default_factory=list)
+    probability: F64 | None = None
 
     @property
     def span(self) -> Span:

@@ -8,6 +8,8 @@ One low-tier event is one record on `risk.tiers`, about 200 bytes (see `schemas.
 Numbers unknown while warming, empty reasons and empty flags are left out. From medium up:
 
     "forest":0.646767,"evidence":12.3102,"reasons":[{"feature":"count_60s","value":31.0,"baseline":1.5,"contribution":7.1}],"flags":["late"]
+
+Last, once there are labels enough: "probability":0.0231
 """
 
 from collections.abc import Iterable, Mapping
@@ -163,6 +165,7 @@ class Encode:
         decoded = scored.featured.decoded
         times = decoded.time_ms.tolist()
         partition = batch.span.partition
+        given = batch.calibrated.probability
         explained = np.flatnonzero(batch.tier >= _EXPLAINED)
         # One call writes them all, a line each; within a line a newline would be escaped.
         lines = _encoder.encode_lines(
@@ -182,8 +185,9 @@ class Encode:
                     evidence=evidence,
                     reasons=why,
                     flags=_FLAGS[flags],
+                    probability=p,
                 )
-                for event_id, time, user, tier, standing, offset, tail, score, forest, evidence, why, flags in zip(
+                for event_id, time, user, tier, standing, offset, tail, score, forest, evidence, why, flags, p in zip(
                     decoded.ids,
                     times,
                     decoded.users,
@@ -196,6 +200,7 @@ class Encode:
                     _numbers(scored.evidence, explained),
                     _reasons(batch.reasons, len(times)),
                     scored.featured.flags.tolist(),
+                    [None] * len(times) if given is None else _numbers(given),
                     strict=True,
                 )
             ]

@@ -20,8 +20,8 @@ from operators.state import Measurement
 LABELS = frozenset(
     {"flow", "stage", "reason", "topic", "partition", "tier", "flag", "kind", "outcome", "version", "python"}
 )
-"""Every label there is. `kind` belongs to audit records, `outcome` to transactions, `version` and `python` to
-`tidegate_build_info`."""
+"""Every label there is. `kind` belongs to audit records, `outcome` to transactions and to labels, `version` and
+`python` to `tidegate_build_info`."""
 
 OUTCOMES = ("committed", "aborted", "doubt")
 """Ways a transaction ends; `doubt` means that nobody can tell, and the task starts over."""
@@ -212,6 +212,26 @@ class Metrics:
         )
         self.features_shifted = gauge(
             "tidegate_features_shifted", "Features whose stability index is over the limit.", *PER_PARTITION
+        )
+        self.labels = counter("tidegate_labels_total", "Labels by what became of them.", *PER_PARTITION, "outcome")
+        self.remembered_events = gauge(
+            "tidegate_remembered_events", "Events remembered for their labels.", *PER_PARTITION
+        )
+        self.remembered_unripe = counter(
+            "tidegate_remembered_unripe_total",
+            "Events forgotten before their wait for a label was over.",
+            *PER_PARTITION,
+        )
+        self.probability_ready = gauge(
+            "tidegate_probability_ready", "1 once there are enough labels for probabilities.", *PER_PARTITION
+        )
+        self.probability_brier_score = gauge(
+            "tidegate_probability_brier_score", "Mean squared error of the probabilities given.", *PER_PARTITION
+        )
+        self.probability_calibration_error = gauge(
+            "tidegate_probability_calibration_error",
+            "Expected calibration error of the probabilities given.",
+            *PER_PARTITION,
         )
         self.tiers = counter("tidegate_tiers_total", "Decisions by tier.", "flow", "tier", "partition")
         self.standings = gauge("tidegate_standings", "Users whose standing is remembered.", *PER_PARTITION)

@@ -53,6 +53,8 @@ class Decision(Struct, frozen=True, kw_only=True, gc=False, omit_defaults=True):
         reasons: why, strongest first, from tier medium up. Absent: none given.
         flags: why the event changed no state: `late` (behind the allowed lateness), `duplicate` (its id was seen
             before), `ahead` (a jump of time not yet confirmed). Absent: it counted.
+        probability: of fraud, by the labels there were when the event came, 0 to 1. Absent: labels are off, or too few
+            so far.
     """
 
     schema: Literal[1] = field(default_factory=version_1)
@@ -69,3 +71,4 @@ class Decision(Struct, frozen=True, kw_only=True, gc=False, omit_defaults=True):
     evidence: float | None = None
     reasons: tuple[Reason, ...] = ()
     flags: tuple[Flag, ...] = ()
+    probability: Annotated[float, Meta(ge=0, le=1)] | None = None

@@ -9,8 +9,8 @@ from rich.table import Table
 from rich.text import Text
 
 from flows.commands._shared import TIER_STYLES, cell
-from training.evaluate.evaluation import Detection, Evaluation, Kind, Method, Partition, Source, Tier
-from training.evaluate.words import duration, figure, number, partitions, share
+from training.evaluate.evaluation import Detection, Evaluation, Kind, Method, Partition, Probabilities, Source, Tier
+from training.evaluate.words import duration, figure, number, partitions, share, small
 
 _FEATURES = 8
 
@@ -31,6 +31,10 @@ def render(evaluation: Evaluation) -> Iterator[RenderableType]:
     if evaluation.kinds:
         title = f"by kind of abuse, at {share(evaluation.budget)} of events (alerted: {share(evaluation.budget_rate)})"
         yield from _titled(title, _kinds(evaluation.kinds))
+    if evaluation.probabilities:
+        found = evaluation.probabilities
+        title = f"probability of fraud, as given; labels after {duration(found.delay_s)}"
+        yield from _titled(title, _probabilities(found))
     if len(evaluation.partitions) > 1:
         yield from _titled("partitions", _partitions(evaluation.partitions))
     if evaluation.scaling:
@@ -115,6 +119,16 @@ def _kinds(kinds: list[Kind]) -> Table:
         table.add_row(
             cell(one.kind), f"{one.users:,}", f"{one.caught:,}", f"{one.events:,}", *recalls, number(one.median_events)
         )
+    return table
+
+
+def _probabilities(found: Probabilities) -> Table:
+    table = new_table("given, mean", "risky", "events", "risky events")
+    for one in found.bins:
+        table.add_row(small(one.given), small(one.risky), f"{one.events:,}", f"{one.frauds:,}")
+    table.add_section()
+    brier = f"Brier {small(found.brier)}, {small(found.brier_base)} by the share alone"
+    table.add_row(f"calibration error {small(found.error)}", brier, f"{found.events:,}", f"{found.risky:,}")
     return table
 
 

@@ -1,10 +1,11 @@
-"""`tidegate evaluate FILE`: a labelled file through the stages of the flow, without a broker, and how good they are.
+"""`tidegate evaluate`: labelled events through the stages of the flow, and how good they are.
 
-A file of events goes through all of them; an npz file of plain numbers through forest and evidence alone.
+A file of events goes through all of them, without a broker; so does what lies in a topic (`--topic`), with the labels
+that were published since. An npz file of plain numbers goes through forest and evidence alone.
 """
 
 import argparse
-import hashlib
+import dataclasses
 import os
 import time
 from collections.abc import Iterator
@@ -18,16 +19,20 @@ from rich.progress import Progress, TaskID
 import operators
 from flows.cli import OK
 from flows.commands import CommandError, _evaluate_npz, _evaluate_tables
+from flows.commands._evaluate_sources import labelled
+from flows.commands._replay import moment
 from flows.commands._shared import at_least_one, counted, err, out, progress_bar
 from flows.event_files import STANDARD_INPUT, EventFile, Refused
-from flows.labels import DEFAULT_RISKY, LEGIT, LabelRule, Truth, load_labels
-from flows.mapping import EventMapping, load_mapping
+from flows.event_topics import EventTopic
+from flows.labels import DEFAULT_RISKY, LEGIT, Truth
 from flows.risk import Stages, warm_up
 from flows.settings import Settings, load_settings, with_key
 from training.evaluate.assess import AssessConfig, Labels, Unassessable, assess
 from training.evaluate.baselines import MissingExtra
 from training.evaluate.evaluation import Evaluation, Run, to_json
+from training.evaluate.late import tick_of
 from training.evaluate.page import page
+from training.evaluate.probabilities import judged
 from training.evaluate.replay import Line, Replay, Replayed
 from training.evaluate.scaling import scaled
 from training.evaluate.table_page import table_page
@@ -53,7 +58,17 @@ _identity = msgspec.json.Decoder(_Identity).decode
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of `tidegate evaluate`."""
     parser.add_argument(
-        "file", type=Path, metavar="FILE", help="events as JSON lines or CSV, may be .gz; or X, y in .npz"
+        "file", type=Path, nargs="?", metavar="FILE", help="events as JSON lines or CSV, may be .gz; or X, y in .npz"
+    )
+    parser.add_argument(
+        "--topic",
+        nargs="?",
+        const="events",
+        metavar="NAME",
+        help="what lies in this topic now, instead of a file (default: events); labels are those of the topic labels",
+    )
+    parser.add_argument(
+        "--since", type=moment, metavar="TIME", help="with --topic: records of this Kafka time and later"
     )
     parser.add_argument("--mapping", type=Path, metavar="FILE", help="from the file's fields to an event's (TOML)")
     parser.add_argument("--format", choices=("ndjson", "csv"), help="default: by the file's name, else ndjson")
@@ -66,6 +81,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--kind-field", metavar="PATH", help="field that names the kind of abuse")
     parser.add_argument(
         "--labels", type=Path, metavar="FILE", help="labels in a file of their own (id, user, label, kind), JSON lines"
+    )
+    parser.add_argument(
+        "--label-wait",
+        type=_seconds,
+        default=0.0,
+        metavar="S",
+        help="events without a label count as legitimate only S seconds before the last one (default: 0)",
+    )
+    parser.add_argument(
+        "--label-delay",
+        type=_seconds,
+        metavar="S",
+        help="labels come S seconds of event time after their events, and make probabilities",
     )
     parser.add_argument("--partitions", type=at_least_one, metavar="N", help="default: topics.partitions")
     parser.add_argument(
@@ -87,6 +115,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", type=Path, metavar="FILE", help="write every figure (JSON)")
 
 
+def _seconds(text: str) -> float:
+    seconds = float(text)
+    if not 0 <= seconds <= 1e9:
+        raise argparse.ArgumentTypeError(f"expected seconds from 0 to 1e9, got {text}")
+    return seconds
+
+
 def _share(text: str) -> float:
     share = float(text)
     if not 0 < share < 1:
@@ -97,10 +132,14 @@ def _share(text: str) -> float:
 def main(args: argparse.Namespace) -> int:
     """Do `tidegate evaluate`."""
     settings = with_key(load_settings(args.config, os.environ), KEY)
+    if (args.file is None) == (args.topic is None):
+        raise CommandError("expected a file or --topic, got " + ("none" if args.file is None else "both"))
     if args.file == STANDARD_INPUT:
         raise CommandError("expected a file, got standard input: the report says which bytes it is about")
     try:
-        if args.file.suffix.lower() == ".npz":
+        if args.file is not None and args.file.suffix.lower() == ".npz":
+            if args.label_delay is not None:
+                raise CommandError("expected events for --label-delay, got a table of numbers, which have no times")
             table = _evaluate_npz.evaluate_table(args)
             _show(args, _evaluate_npz.render(table), to_json(table), table_page(table))
         else:
@@ -133,51 +172,67 @@ def _write(path: Path | None, content: bytes) -> None:
 
 
 def evaluate_events(args: argparse.Namespace, settings: Settings) -> Evaluation:
-    """Replay a file of events and assess it.
+    """Replay events and assess the answers.
 
     Raises:
         CommandError: there are no labels, or no events.
         OSError: a file cannot be read.
+        KafkaException: the broker does not give what it has.
         Unassessable: the labels do not allow it.
         MissingExtra: scikit-learn is wanted and not installed.
     """
-    mapping = load_mapping(args.mapping) if args.mapping else None
-    rule = _rule(args, mapping)
-    apart = load_labels(args.labels) if args.labels else None
-    partitions = args.partitions or settings.topics.partitions
+    given = labelled(args, settings)
+    partitions = args.partitions or given.partitions
+    delay_ms = None if args.label_delay is None else round(args.label_delay * 1000)
+    if delay_ms is not None:
+        settings = _with_probabilities(settings, delay_ms)
     stages = Stages(settings)
     with err().status("compiling"):
         warm_up(settings)  # or the first events would take all the time
 
     def replay(number: int) -> tuple[Replayed, _Lines, float]:
         fresh = {verb: getattr(stages, verb) for verb in operators.__all__}
-        with EventFile(args.file, mapping, args.format, rule) as events:
-            lines = _Lines(events, apart, args.limit)
+        with given.open() as events:
+            lines = _Lines(events, given.apart, args.limit, as_they_lie=number == given.partitions)
             began = time.perf_counter()
-            replayed = _replayed(Replay(fresh, number, settings.risk.batch_max), lines, events)
+            fresh_replay = Replay(fresh, number, settings.risk.batch_max, given.topic, delay_ms)
+            replayed = _replayed(fresh_replay, lines, events)
             return replayed, lines, time.perf_counter() - began
 
     replayed, lines, seconds = replay(partitions)
     lines.complain()
     config = AssessConfig(budget=args.budget, baselines=not args.no_baselines)
     told = {
-        "name": args.file.name,
-        "sha256": hashlib.sha256(args.file.read_bytes()).hexdigest(),
-        "labels": _described(args, rule),
+        "name": given.name,
+        "sha256": given.sha256,
+        "labels": given.labels,
         "partitions": partitions,
         "settings": {verb: getattr(stages, verb)(0).fingerprint[:12] for verb in operators.__all__[:-1]},
         "refused": lines.refused,
     }
     catalogue = stages.featurize(0).catalogue
     run = Run(seconds=seconds, events_per_s=replayed.read / max(seconds, 1e-9))
-    labels = lines.labels()
+    labels = lines.labels(args.label_wait)
     with err().status("comparing with baselines"):
         found = assess(replayed, labels, catalogue, settings.risk.tier.budgets, config, told, run)
     others = [scaled(replayed, replay(number)[0], labels.truth, number) for number in args.compare_partitions]
-    return msgspec.structs.replace(found, scaling=others)
+    probabilities = None
+    if delay_ms is not None and replayed.probability is not None:
+        probabilities = judged(replayed.probability, labels.truth[replayed.line], delay_ms / 1000)
+    return msgspec.structs.replace(found, scaling=others, probabilities=probabilities)
 
 
-def _replayed(replay: Replay, lines: "_Lines", events: EventFile) -> Replayed:
+def _with_probabilities(settings: Settings, delay_ms: int) -> Settings:
+    """Switch probabilities on, if they are not: unlabelled is legitimate once no label can come any more."""
+    risk = settings.risk
+    if risk.probability.enabled:
+        return settings
+    wait_s = max(1, -(-(delay_ms + tick_of(delay_ms)) // 1000))
+    probability = dataclasses.replace(risk.probability, enabled=True, wait_s=wait_s)
+    return settings.model_copy(update={"risk": risk.model_copy(update={"probability": probability})})
+
+
+def _replayed(replay: Replay, lines: "_Lines", events: EventFile | EventTopic) -> Replayed:
     progress = progress_bar("replaying", "events")
     with progress:
         task = progress.add_task("", total=events.size, count=0)
@@ -188,47 +243,38 @@ def _replayed(replay: Replay, lines: "_Lines", events: EventFile) -> Replayed:
             raise CommandError(str(error)) from error
 
 
-def _advance(progress: Progress, task: TaskID, events: EventFile, read: int) -> None:
+def _advance(progress: Progress, task: TaskID, events: EventFile | EventTopic, read: int) -> None:
     progress.update(task, completed=events.position(), count=read)
 
 
-def _rule(args: argparse.Namespace, mapping: EventMapping | None) -> LabelRule | None:
-    """Return where the lines tell the truth: the options go before the mapping; None for a file of labels."""
-    rule = mapping.label if mapping else None
-    if args.labels:
-        if args.label_field or args.risky or args.kind_field:
-            raise CommandError("expected --labels, or the label in the events' own file, got both")
-        return None
-    field = args.label_field or (rule.field if rule else None)
-    if field is None:
-        raise CommandError("expected labels, got none: name --label-field, a [label] in the mapping, or --labels FILE")
-    risky = tuple(args.risky) if args.risky else (rule.risky if rule else DEFAULT_RISKY)
-    return LabelRule(field, risky, args.kind_field or (rule.kind if rule else None))
-
-
-def _described(args: argparse.Namespace, rule: LabelRule | None) -> str:
-    if rule is None:
-        return f"{args.labels.name}; an event without one counts as legitimate"
-    return f"field {rule.field}, risky where it is {' or '.join(rule.risky)}"
-
-
 class _Lines:
-    """The events of a file as the replay takes them, with their labels set aside.
+    """Events as the replay takes them, with their labels set aside.
 
     Args:
-        events: the open file.
-        apart: labels of a file of their own, by (user, id).
+        events: open.
+        apart: labels that are not in the events themselves, by (user, id).
         limit: most events.
+        as_they_lie: whether events of a topic stay in their partitions.
 
     Attributes:
         refused: lines that are no events.
     """
 
-    def __init__(self, events: EventFile, apart: dict[tuple[str, str], Truth] | None, limit: int | None) -> None:
+    def __init__(
+        self,
+        events: EventFile | EventTopic,
+        apart: dict[tuple[str, str], Truth] | None,
+        limit: int | None,
+        *,
+        as_they_lie: bool,
+    ) -> None:
         self._events = events
         self._apart = apart
         self._limit = limit
+        self._as_they_lie = as_they_lie
         self._truth: list[int] = []
+        self._waiting: list[int] = []  # Kafka's times of events without a label; -1 of others
+        self._last_ms = 0
         self._kind: list[int] = []
         self._kinds: dict[str, int] = {}
         self._complaints: list[Refused] = []
@@ -241,24 +287,39 @@ class _Lines:
                 if self.refused <= SHOWN:
                     self._complaints.append(item)
                 continue
-            self._note(item.truth if self._apart is None else self._look_up(item.value))
-            yield Line(item.key, item.value, item.timestamp_ms)
+            truth = item.truth if self._apart is None else self._look_up(item.value)
+            self._note(LEGIT if truth is None and self._apart is not None else truth, item.timestamp_ms)
+            said = "" if truth is None else "fraud" if truth.risky else "legit"
+            partition = item.partition if self._as_they_lie else -1
+            yield Line(item.key, item.value, item.timestamp_ms, said, partition)
             if len(self._truth) == self._limit:
                 return
 
-    def _look_up(self, value: bytes) -> Truth:
+    def _look_up(self, value: bytes) -> Truth | None:
         assert self._apart is not None
-        who = _identity(value)
-        return self._apart.get((who.user, who.id), LEGIT)
+        try:
+            who = _identity(value)
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            return None  # no event: the decode stage will say so
+        return self._apart.get((who.user, who.id))
 
-    def _note(self, truth: Truth | None) -> None:
+    def _note(self, truth: Truth | None, time_ms: int) -> None:
+        self._waiting.append(time_ms if truth is LEGIT else -1)
+        self._last_ms = max(self._last_ms, time_ms)
         self._truth.append(-1 if truth is None else int(truth.risky))
         kind = truth.kind if truth else ""
         self._kind.append(self._kinds.setdefault(kind, len(self._kinds)) if kind else -1)
 
-    def labels(self) -> Labels:
-        """Return the truth about every event given."""
-        return Labels(np.array(self._truth, np.int8), np.array(self._kind, np.int64), tuple(self._kinds))
+    def labels(self, wait_s: float = 0) -> Labels:
+        """Return the truth about every event given.
+
+        Args:
+            wait_s: events of the last so many seconds without a label are not known to be legitimate.
+        """
+        truth, waiting = np.array(self._truth, np.int8), np.array(self._waiting, np.int64)
+        if wait_s and self._apart is not None:
+            truth[waiting > self._last_ms - 1000 * wait_s] = -1
+        return Labels(truth, np.array(self._kind, np.int64), tuple(self._kinds))
 
     def complain(self) -> None:
         """Report the lines that were refused."""

@@ -45,6 +45,38 @@ class CalibrateConfig:
 
 
 @dataclass(frozen=True, slots=True)
+class ProbabilityConfig:
+    """Whether and how labels make a probability of fraud out of a tail.
+
+    Attributes:
+        enabled: whether events are remembered for their labels, and decisions have a probability once there are enough.
+        method: `isotonic` or `beta`, see `operators.calibrate.maps`.
+        unlabelled: what an event without a label says: `legit` that it was, once it is `wait_s` old; `ignore` nothing.
+        wait_s: event time after which an event teaches what was said of it by then, seconds, at least 1; with `legit`
+            alone. Longer than nearly all labels take.
+        sample_share: share of the events beyond the medium budget that is remembered, above 0, at most 1; each counts
+            for 1 / share.
+        max_remembered: events remembered per partition, 2 to 2^24, half of them for those within the medium budget; at
+            most 43 bytes each.
+        half_life: scores after which a label counts half, at least 1000.
+        min_fraud: labels of fraud, and of legit, that there must be before there is a probability, at least 1.
+        min_labels: labels of both kinds that there must be, at least 2.
+    """
+
+    __pydantic_config__: ClassVar[dict[str, str]] = {"extra": "forbid"}
+
+    enabled: bool = False
+    method: Literal["isotonic", "beta"] = "isotonic"
+    unlabelled: Literal["legit", "ignore"] = "legit"
+    wait_s: Annotated[int, Ge(1)] = 604_800
+    sample_share: Annotated[float, Gt(0), Le(1)] = 0.05
+    max_remembered: Annotated[int, Ge(2), Le(1 << 24)] = 200_000
+    half_life: Annotated[int, Ge(1000)] = 1_000_000
+    min_fraud: Annotated[int, Ge(1)] = 50
+    min_labels: Annotated[int, Ge(2)] = 1_000
+
+
+@dataclass(frozen=True, slots=True)
 class ReviewConfig:
     """Which changes are worth an audit record. They are looked for once per drift window, and reach no result.
 

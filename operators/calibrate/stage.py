@@ -9,6 +9,9 @@ events make a *block*: only then is anything learnt, in this order.
    `drift_action` says so: what comes next weighs more.
 3. The block is counted, the correction made, the table renewed, within the step limit.
 
+4. If labels are wanted: what was said of remembered events makes a map from tail to probability of fraud
+   (`operators.calibrate.probability`).
+
 Every event that is not flagged is counted in calm, whether or not it may teach the models before: a budget is a share
 of all events, and busy users, who soon may not teach, are part of it.
 """
@@ -21,7 +24,7 @@ from numpy.typing import NDArray
 
 from operators.batches import F64, I64, Calibrated, Change, Scored
 from operators.calibrate.charts import Charts
-from operators.calibrate.config import CalibrateConfig, ReviewConfig
+from operators.calibrate.config import CalibrateConfig, ProbabilityConfig, ReviewConfig
 from operators.calibrate.drift import ScoreDrift
 from operators.calibrate.loop import (
     BUSY_HITS,
@@ -31,11 +34,14 @@ from operators.calibrate.loop import (
     NEWEST_MS,
     rank_then_count,
 )
+from operators.calibrate.probability import Probability
 from operators.calibrate.psi import FEATURE_BINS, GROUPS, SCORE_BINS, count_features, feature_indices, stability_index
 from operators.calibrate.review import Detail, Review
 from operators.calibrate.tail import BINS, BINS_PER_NAT, GREATEST_SCORE
 from operators.calibrate.thresholds import Thresholds
-from operators.fingerprint import fingerprint
+from operators.fingerprint import Field, fingerprint
+from operators.parts import Sweep
+from operators.side import Side
 from operators.state import Measurement, State
 
 I32 = NDArray[np.int32]
@@ -54,6 +60,8 @@ class Calibrate:
         budgets: alert budget by tier, for the threshold metric and the audit trail alone.
         review: which changes are told.
         features: names of the features, in the order of their columns; without them their drift is not looked for.
+        probability: whether and how labels make a probability of fraud; None for not.
+        warrants: least probability by tier, where costs decide; for the audit trail alone.
     """
 
     def __init__(
@@ -63,8 +71,18 @@ class Calibrate:
         budgets: Mapping[str, float] | None = None,
         review: ReviewConfig | None = None,
         features: Sequence[str] = (),
+        probability: ProbabilityConfig | None = None,
+        warrants: Mapping[str, float] | None = None,
     ) -> None:
-        self.fingerprint = fingerprint(LAYOUT, upstream_fingerprint, features=tuple(features), **asdict(config))
+        self._probability = None
+        further: dict[str, Field] = {}  # without labels the state is what it was before there were any
+        if probability is not None and probability.enabled:
+            self._probability = Probability(probability, (budgets or {}).get("medium", config.level), config.refresh)
+            further = self._probability.fields()
+        self._warrants = dict(warrants or {})
+        self.fingerprint = fingerprint(
+            LAYOUT, upstream_fingerprint, features=tuple(features), **asdict(config), **further
+        )
         self.config = config
         self._thresholds = Thresholds(config)
         self._charts = Charts(config.level, config.max_hold_s * 1000)
@@ -98,6 +116,10 @@ class Calibrate:
         tail: F64 = np.empty(n)
         counted = featured.flags == 0
         learnt = counted & batch.learn & ~np.isnan(batch.score) if len(self._feature_psi) else counted
+        given: F64 | None = None
+        if self._probability is not None:
+            self._probability.reserve(n)
+            given = np.empty(n)
         changes: list[Change] = []
         at = 0
         while at < n:
@@ -119,6 +141,9 @@ class Calibrate:
                 self._total,
                 tail,
             )
+            if self._probability is not None and given is not None:
+                decoded = featured.decoded
+                self._probability.give(tail, counted, decoded.id_hash, decoded.time_ms, first, at, given)
             if len(self._feature_psi):
                 count_features(featured.features, learnt, first, at, self._features_now)
             found: list[Found] = []
@@ -131,7 +156,12 @@ class Calibrate:
                     int(column[at - 1]) for column in (featured.decoded.offsets, featured.decoded.time_ms)
                 )
                 changes += [Change(offset, time_ms, kind, detail) for kind, detail in found]
-        return Calibrated(batch, tail, changes)
+        return Calibrated(batch, tail, changes, given)
+
+    def take_side(self, side: Side) -> None:
+        """Hold labels against the events they are about. Other topics say nothing here."""
+        if self._probability is not None and side.labels is not None:
+            self._probability.match(side.labels)
 
     def _close_block(self) -> Iterable[Found]:
         """Learn from a complete block; yield what it changed."""
@@ -157,9 +187,21 @@ class Calibrate:
             yield "threshold", {"event": event, "limit": self.config.max_rise_nats_per_hour}
         if thresholds.warm and not warm:
             yield "threshold", self._review.ready(thresholds)
+        if self._probability is not None and self._probability.close_block(now_ms):
+            yield "threshold", self._turned(self._probability)
         self._pending[:] = 0
         tally[[EVENTS, HITS, BUSY_HITS]] = 0
         self._total[0] = 0.0
+
+    def _turned(self, probability: Probability) -> Detail:
+        """Tell that there is a probability now, or none any more, and what decides on tiers."""
+        fraud, legit = probability.labels
+        event = "probability_began" if probability.ready else "probability_ended"
+        detail: Detail = {"event": event, "fraud_labels": fraud, "legit_labels": legit}
+        if self._warrants:
+            detail["decides"] = "costs" if probability.ready else "budgets"
+            detail.update({f"{tier}_probability": least for tier, least in self._warrants.items()})
+        return detail
 
     def _close_window(self) -> Iterable[Found]:
         """Compare a complete drift window with the one before; yield what is to be told."""
@@ -186,7 +228,14 @@ class Calibrate:
         return b / BINS_PER_NAT if b < BINS else float(GREATEST_SCORE)
 
     def dump(self) -> State:
-        """Return the distribution, charts and drift windows, without unused bins."""
+        """Return the distribution, charts and drift windows, without unused bins; and what is remembered for labels."""
+        return {**self._dump(), **(self._probability.dump() if self._probability is not None else {})}
+
+    def changes(self, sweep: Sweep) -> State:
+        """Return the same, of the remembered events only what changed (see `operators.parts`)."""
+        return {**self._dump(), **(self._probability.changes(sweep) if self._probability is not None else {})}
+
+    def _dump(self) -> State:
         used = np.flatnonzero(self._pending.any(axis=0))
         waiting = int(used[-1]) + 1 if used.size else 0
         used = np.flatnonzero(self._reference + self._newest)
@@ -236,6 +285,8 @@ class Calibrate:
         self._windows = int(np.asarray(state["drift.windows"]))
         self._psi = float(np.asarray(state["drift.psi"]))
         self._drifts = int(np.asarray(state["drift.found"]))
+        if self._probability is not None:
+            self._probability.load(state)
 
     def measurements(self) -> Iterable[Measurement]:
         """Yield the threshold of each budget, the correction, what is out of control, and the drift."""
@@ -251,3 +302,5 @@ class Calibrate:
         yield Measurement("tidegate_feature_drift_psi", largest)
         shifted = int((self._feature_psi > self._limits.drift_limit).sum())
         yield Measurement("tidegate_features_shifted", float(shifted))
+        if self._probability is not None:
+            yield from self._probability.measurements()

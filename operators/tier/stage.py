@@ -1,9 +1,12 @@
 """Tier: from a tail probability to a decision, its user's standing, and its reasons.
 
 An event's tier is the highest whose budget its tail probability is within, and `unknown` without one: not knowing is
-not low risk. It depends on nothing else. What lasts is the user's standing (`operators.tier.standing`).
+not low risk. If there are costs and the event has a probability of fraud, these alone decide instead: its tier is the
+highest that its probability warrants (`operators.tier.costs`), whatever the budgets. It depends on nothing else. What
+lasts is the user's standing (`operators.tier.standing`).
 """
 
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Annotated, ClassVar
@@ -15,14 +18,16 @@ from numpy.typing import NDArray
 from operators.batches import F64, I64, TIERS, U8, Calibrated, Tiered
 from operators.compiled import compiled
 from operators.featurize.catalogue import Feature
-from operators.fingerprint import fingerprint
+from operators.fingerprint import Field, fingerprint
 from operators.state import Measurement, State
+from operators.tier.costs import CostsConfig
 from operators.tier.reasons import Reasons
 from operators.tier.standing import MEDIUM, Standings
 
 LAYOUT = 1
 RATE_BLOCK = 1000  # events between two decays of the alert rates
 ALERTS = TIERS[MEDIUM:]
+_NONE: F64 = np.zeros(0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,13 +72,26 @@ class TierConfig:
 
 
 @compiled
-def assign(tail: F64, flags: U8, budgets: F64, settled: F64, pending: I64, block: int, decay: float, tier: U8) -> None:
-    """Write the tier of each tail, and count the tiers of unflagged events with a decay every `block` of them.
+def assign(
+    tail: F64,
+    given: F64,
+    flags: U8,
+    budgets: F64,
+    warrants: F64,
+    settled: F64,
+    pending: I64,
+    block: int,
+    decay: float,
+    tier: U8,
+) -> None:
+    """Write the tier of each event, and count the tiers of unflagged ones with a decay every `block` of them.
 
     Args:
         tail: shape (n,), NaN where not known.
+        given: probability of fraud, NaN where not known, shape (n,); shape (0,) where costs do not decide.
         flags: shape (n,).
         budgets: falling, from medium up, shape (3,).
+        warrants: rising, from medium up, shape (3,).
         settled: decayed counts of events and of those within each budget, shape (4,).
         pending: the same since the last decay, whole, shape (4,).
         block: events between two decays.
@@ -86,8 +104,9 @@ def assign(tail: F64, flags: U8, budgets: F64, settled: F64, pending: I64, block
             tier[i] = 0
             continue
         within = 0
+        by_cost = len(given) > 0 and not np.isnan(given[i])
         for k in range(len(budgets)):
-            if p <= budgets[k]:
+            if given[i] >= warrants[k] if by_cost else p <= budgets[k]:
                 within = k + 1
         tier[i] = 1 + within
         if flags[i] != 0:
@@ -107,9 +126,18 @@ class Tier:
         config: the settings.
         catalogue: the features, in the order of the columns.
         upstream_fingerprint: of the stage that makes the tails.
+        costs: what mistakes cost; None where budgets decide.
     """
 
-    def __init__(self, config: TierConfig, catalogue: Sequence[Feature], upstream_fingerprint: str) -> None:
+    def __init__(
+        self,
+        config: TierConfig,
+        catalogue: Sequence[Feature],
+        upstream_fingerprint: str,
+        costs: CostsConfig | None = None,
+    ) -> None:
+        warrants = list(costs.warrants.values()) if costs else []
+        further: dict[str, Field] = {"warrants": tuple(warrants)} if costs else {}
         self.fingerprint = fingerprint(
             LAYOUT,
             upstream_fingerprint,
@@ -117,9 +145,12 @@ class Tier:
             standing_hold_s=config.standing_hold_s,
             max_users=config.max_users,
             rate_half_life=config.rate_half_life,
+            **further,
         )
         self.config = config
         self._budgets: F64 = np.array(list(config.budgets.values()))
+        self._warrants: F64 = np.array(warrants)
+        self._by_cost = False  # whether costs decided last: shown, and on nothing's way
         self._reasons = Reasons(catalogue, config.max_reasons)
         self._standings = Standings(hold_s=config.standing_hold_s, max_users=config.max_users)
         self._settled: F64 = np.zeros(4)
@@ -131,10 +162,17 @@ class Tier:
         featured = batch.scored.featured
         decoded = featured.decoded
         tier: U8 = np.empty(len(batch.tail), np.uint8)
+        given = batch.probability
+        if given is None or not len(self._warrants):
+            given = _NONE
+        elif len(given):
+            self._by_cost = not np.isnan(given[-1])
         assign(
             batch.tail,
+            given,
             featured.flags,
             self._budgets,
+            self._warrants,
             self._settled,
             self._pending,
             RATE_BLOCK,
@@ -170,6 +208,7 @@ class Tier:
         for tier, rate in self.alert_rates().items():
             yield Measurement("tidegate_alert_rate", rate, {"tier": tier})
         for tier, budget in self.config.budgets.items():
-            yield Measurement("tidegate_alert_budget", budget, {"tier": tier})
+            # Where costs decide there is none to be over.
+            yield Measurement("tidegate_alert_budget", math.nan if self._by_cost else budget, {"tier": tier})
         yield Measurement("tidegate_standings", float(len(self._standings)))
         yield Measurement("tidegate_standings_evicted_total", float(self._standings.evicted))

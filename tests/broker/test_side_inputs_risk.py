@@ -20,6 +20,16 @@ from operators.side import Side
 
 pytestmark = pytest.mark.broker
 
+SOON = {
+    "TIDEGATE_RISK__TIER__MEDIUM": "0.1",
+    "TIDEGATE_RISK__PROBABILITY__ENABLED": "true",
+    "TIDEGATE_RISK__PROBABILITY__UNLABELLED": "ignore",
+    "TIDEGATE_RISK__PROBABILITY__SAMPLE_SHARE": "1.0",
+    "TIDEGATE_RISK__PROBABILITY__MIN_FRAUD": "5",
+    "TIDEGATE_RISK__PROBABILITY__MIN_LABELS": "20",
+}
+"""Probabilities after so few labels that every partition of the test comes to give them."""
+
 
 def replayed(flow):
     """What the risk flow's stages answer to events, labels and journal, without engine, broker or interruption."""
@@ -61,9 +71,7 @@ def test_the_risk_flow_killed_at_random_writes_what_its_stages_answer_given_the_
     config = GeneratorConfig(seed=5, users=400, out_of_order=0.02, duplicates=0.01, garbage=0.01)
     planted = list(itertools.islice(Generator(config).events(), 16_000))
     rng = random.Random(9)
-    flow = (
-        Flow(bootstrap, prefix, tmp_path / "log", **SOMETIMES, TIDEGATE_RISK__TIER__MEDIUM="0.1").start().wait_ready()
-    )
+    flow = Flow(bootstrap, prefix, tmp_path / "log", **SOMETIMES, **SOON).start().wait_ready()
     done, labelled = [0] * PARTITIONS, [0] * PARTITIONS
     for at in range(0, len(planted), 1_000):
         part = [
@@ -84,6 +92,9 @@ def test_the_risk_flow_killed_at_random_writes_what_its_stages_answer_given_the_
     outputs = replayed(flow)
     for topic in OUTPUTS:
         assert read_committed(bootstrap, f"{prefix}{topic}") == outputs[topic], topic
+    for decisions, letters in zip(outputs["risk.tiers"], outputs["dead-letters"], strict=True):
+        assert b'"probability":' in decisions[-1][1]
+        assert any(f'"topic":"{prefix}labels"'.encode() in value for _, value, _ in letters)
 
 
 def _label(event, rng):

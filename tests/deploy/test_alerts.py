@@ -20,6 +20,10 @@ ABORTED = f'tidegate_transactions_total{{{RISK},outcome="aborted"}}'
 REJECTED = f'tidegate_records_rejected_total{{{RISK},stage="decode",reason="not_json"}}'
 RATE, BUDGET = f'tidegate_alert_rate{{{P0},tier="high"}}', f'tidegate_alert_budget{{{P0},tier="high"}}'
 
+MATCHED, UNMATCHED, UNSAMPLED = (
+    f'tidegate_labels_total{{{P0},outcome="{outcome}"}}' for outcome in ("matched", "unmatched", "unsampled")
+)
+
 # (alert, whether it fires within 30 minutes, series by the minute in promtool's notation: start+step x count)
 CASES = [
     ("TidegateFlowDown", True, {UP: "1x5 0x30"}),
@@ -70,6 +74,10 @@ CASES = [
     ("TidegateDrift", True, {f"tidegate_features_shifted{{{P0}}}": "0x5 12x25"}),
     ("TidegateDrift", True, {f"tidegate_score_drifts_total{{{P0}}}": "0x3 1x3 2x3 4x21"}),
     ("TidegateDrift", False, {f"tidegate_score_drifts_total{{{P0}}}": "7x10 8x20"}),
+    ("TidegateLabelsUnmatched", True, {UNMATCHED: "0+60x30", MATCHED: "0+30x30", UNSAMPLED: "0+900x30"}),
+    ("TidegateLabelsUnmatched", False, {UNMATCHED: "0+30x30", MATCHED: "0+60x30"}),
+    ("TidegateLabelsWaitedForTooShort", True, {f"tidegate_remembered_unripe_total{{{P0}}}": "0+60x30"}),
+    ("TidegateLabelsWaitedForTooShort", False, {f"tidegate_remembered_unripe_total{{{P0}}}": "60x30"}),
     (
         "TidegateEvictionSurge",  # 20 a minute is 1,200 an hour: more than a tenth of 10,000
         True,

@@ -68,6 +68,28 @@ def test_other_numbers_of_partitions_are_set_beside(planted, tmp_path, capsys):
     assert "Other numbers of partitions" in (tmp_path / "e.html").read_text()
 
 
+def test_labels_that_come_late_make_probabilities(planted, tmp_path, capsys):
+    (tmp_path / "own.toml").write_text("[risk.probability]\nmin_fraud = 10\nmin_labels = 100\n")
+    files = planted / "events.json", "--labels", planted / "labels.json", "--partitions", 1, "--no-baselines"
+    words = *files, "--label-delay", 600, "--json", tmp_path / "e.json", "--report", tmp_path / "e.html"
+    assert cli.main(["--config", str(tmp_path / "own.toml"), "evaluate", *map(str, words)]) == 0
+
+    found = figures(tmp_path / "e.json")["probabilities"]
+    assert found["delay_s"] == 600
+    assert sum(one["events"] for one in found["bins"]) == found["events"] > 1_000
+    assert sum(one["frauds"] for one in found["bins"]) == found["risky"]
+    assert found["brier"] < found["brier_base"]
+    assert "probability of fraud, as given; labels after 10.0 min" in capsys.readouterr().out
+    assert "labels seen only once they were due" in (tmp_path / "e.html").read_text()
+
+
+def test_a_table_has_no_times_for_labels_to_be_late(tmp_path, capsys):
+    np.savez(tmp_path / "t.npz", X=np.ones((3, 1)), y=np.ones(3))
+
+    assert evaluate(tmp_path / "t.npz", "--label-delay", 60) == 1
+    assert "expected events for --label-delay, got a table of numbers" in capsys.readouterr().err
+
+
 def test_the_same_file_gives_the_same_figures(planted, tmp_path):
     files = planted / "events.json", "--labels", planted / "labels.json", "--partitions", 2, "--no-baselines"
     for name in ("one.json", "two.json"):

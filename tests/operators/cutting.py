@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from operators.batches import Change, Masses, Rejected, Span
+from operators.side import Side
 
 Batch = TypeVar("Batch")
 
@@ -110,7 +111,7 @@ def canonical(value: Any) -> Any:
 
 
 def columns(batches: Sequence[Any]) -> dict[str, Any]:
-    """Return everything that consecutive batches say, joined, as name -> `canonical` value.
+    """Return everything that consecutive batches say, joined, as name -> `canonical` value; side inputs say nothing.
 
     Where batches were cut does not show: spans are joined to one, and row numbers become offsets.
     """
@@ -130,6 +131,8 @@ def columns(batches: Sequence[Any]) -> dict[str, Any]:
                 joined.setdefault(name, []).append(entry)
 
     for batch in batches:
+        if isinstance(batch, Side):
+            continue
         collect("", batch, [] if hasattr(batch, "records") else offsets(batch))
 
     answer: dict[str, Any] = {}

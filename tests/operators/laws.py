@@ -15,15 +15,21 @@ import numpy as np
 from cutting import canonical, columns, cut, muted, offsets, part, select, span
 
 from operators.batches import LATE, Featured, Scored
+from operators.side import Side, TakesSides
 from operators.state import Stage, State, pack, unpack
 
 Make = Callable[[], Stage[Any, Any]]
 
 
 def run(stage: Stage[Any, Any], batches: Iterable[Any]) -> list[Any]:
-    """Return a stage's answers; each answers exactly the stretch of input it was given."""
+    """Return a stage's answers; each answers exactly the stretch of input it was given. Side inputs pass on."""
     answers = []
     for batch in batches:
+        if isinstance(batch, Side):
+            if isinstance(stage, TakesSides):
+                stage.take_side(batch)
+            answers.append(batch)
+            continue
         answer = stage.process(batch)
         assert span(answer) == span(batch), f"expected an answer to {span(batch)}, got one to {span(answer)}"
         answers.append(answer)
@@ -88,7 +94,8 @@ def survives_a_snapshot(make: Make, batches: Sequence[Any], at: Iterable[int]) -
             else:
                 old, stage = stage, used
                 stage.load(unpack(pack(dumped)))
-            recall(stage, getattr(answers[-1], "beside", "") if answers else "")
+            committed = [answer for answer in answers if not isinstance(answer, Side)]
+            recall(stage, getattr(committed[-1], "beside", "") if committed else "")
             run(old, [batch])  # must not reach the dump, nor the stage that loaded it
             used = old
         expected += run(through, [batch])
@@ -104,6 +111,16 @@ def does_not_care_about_cuts(make: Make, batch: Any, at: Iterable[int]) -> None:
     whole, pieces = make(), make()
     expected = columns(run(whole, [batch]))
     same(expected, columns(run(pieces, cut(batch, at))), "answers after cuts")
+    same(canonical(whole.dump()), canonical(pieces.dump()), "state after cuts")
+
+
+def does_not_care_about_cuts_around_sides(make: Make, items: Sequence[Any], at: Iterable[int]) -> None:
+    """The same for batches with side inputs between them: where those stand is input, all other cuts are not."""
+    places = set(at)
+    whole, pieces = make(), make()
+    expected = columns(run(whole, items))
+    smaller = [piece for item in items for piece in ([item] if isinstance(item, Side) else cut(item, places))]
+    same(expected, columns(run(pieces, smaller)), "answers after cuts")
     same(canonical(whole.dump()), canonical(pieces.dump()), "state after cuts")
 
 

@@ -1,5 +1,6 @@
 """Decisions and rejections become records: the right topics, keys, times and order, and numbers that come back."""
 
+import dataclasses
 import json
 from decimal import ROUND_HALF_EVEN, Context, Decimal
 
@@ -70,6 +71,17 @@ def test_an_infinite_number_is_absent_and_its_neighbours_stay():
     decision = msgspec.json.decode(record.value, type=Decision)
 
     assert (decision.tail_probability, decision.score, decision.forest, decision.evidence) == (0.5, None, None, 3.5)
+
+
+def test_a_probability_is_last_and_rounded_and_absent_where_there_is_none():
+    batch = tiered(["low", "low"])
+    without = [record.value for record in records(batch)]
+    given = dataclasses.replace(batch.calibrated, probability=np.array([np.nan, 0.12345678]))
+
+    assert [record.value for record in records(dataclasses.replace(batch, calibrated=given))] == [
+        without[0],
+        without[1][:-1] + b',"probability":0.123457}',
+    ]
 
 
 def test_high_and_critical_are_on_alerts_once_more():

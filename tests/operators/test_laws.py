@@ -18,9 +18,10 @@ from cutting import cut, evenly, random_cuts, span
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from laws import run
-from stages import COUNTERS, KEYED, PROPOSALS, STAGES, Pipeline, before, trouble, troubled, upstream
+from stages import COUNTERS, KEYED, PROPOSALS, STAGES, Pipeline, before, sided, trouble, troubled, upstream
 
-from operators.batches import AHEAD, DUPLICATE, LATE, TIERS
+from operators.batches import AHEAD, DUPLICATE, LATE, TIERS, Calibrated
+from operators.calibrate.teaching import OUTCOMES
 from operators.metrics import AUDIT_KINDS
 from operators.state import Stage
 
@@ -54,6 +55,31 @@ def test_a_stage_does_not_care_about_cuts(name, seed):
     batch = troubled(name, seed)
 
     laws.does_not_care_about_cuts(STAGES[name], batch, random_cuts(seed, span(batch).first, span(batch).next, 40))
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+@pytest.mark.parametrize("name", STAGES)
+def test_a_stage_does_not_care_about_cuts_around_side_inputs(name, seed):
+    laws.does_not_care_about_cuts_around_sides(STAGES[name], sided(name, seed), random_cuts(seed, 0, 2_000, 40))
+
+
+@pytest.mark.parametrize("name", STAGES)
+def test_a_stage_survives_a_snapshot_around_side_inputs(name):
+    items = sided(name)
+
+    laws.survives_a_snapshot(STAGES[name], items, at=range(1, len(items), 3))
+
+
+def test_the_side_inputs_of_the_laws_have_everything_in_them():
+    stage = STAGES["calibrate"]()
+    answers = run(stage, sided("calibrate"))
+    measured = {(each.metric, *each.labels.values()): each.value for each in stage.measurements()}
+    given = np.concatenate([answer.probability for answer in answers if isinstance(answer, Calibrated)])
+
+    assert np.isnan(given).any()
+    assert len(np.unique(given[~np.isnan(given)])) > 20
+    assert all(measured["tidegate_labels_total", outcome] > 0 for outcome in OUTCOMES)
+    assert measured[("tidegate_remembered_unripe_total",)] > 0
 
 
 @pytest.mark.parametrize("name", STAGES)

@@ -11,6 +11,7 @@ from cutting import cut, evenly
 from streams import decoded, habits
 
 from operators.batches import LATE, Decoded, Featured, Scored
+from operators.side import Side
 from operators.state import Measurement, State
 
 BOUND = 8  # users the honest stage remembers
@@ -134,6 +135,21 @@ class ComparesWithinTheBatch(Honest):
         return dataclasses.replace(answer, score=answer.score / np.nanmax(np.append(answer.score, 1e-9)))
 
 
+class AppliesSideInputsWhenTheNextBatchIsOver(Honest):
+    def __init__(self) -> None:
+        super().__init__()
+        self.waiting = 0
+
+    def take_side(self, side: Side) -> None:
+        self.waiting += len(side.values)
+
+    def process(self, batch: Featured) -> Scored:
+        answer = super().process(batch)
+        self.users.update({user: (total + self.waiting, count) for user, (total, count) in self.users.items()})
+        self.waiting = 0
+        return answer
+
+
 class SkipsWhatIsMuted(Honest):
     def may_learn(self, batch: Featured, row: int) -> bool:
         return super().may_learn(batch, row) and not batch.decoded.span.muted
@@ -230,6 +246,12 @@ def check_cuts(make: laws.Make) -> None:
     laws.does_not_care_about_cuts(make, stream(), at=[7, 8, 100])
 
 
+def check_cuts_around_sides(make: laws.Make) -> None:
+    first, second = cut(stream(), [150])
+    said = Side(0, "labels", 150, 0, 1, [b"{}"], [b"k"], [0], [0])
+    laws.does_not_care_about_cuts_around_sides(make, [first, said, second], at=[160, 200])
+
+
 def check_muted(make: laws.Make) -> None:
     laws.learns_the_same_when_muted(make, evenly(stream(), 100))
 
@@ -267,6 +289,7 @@ CHECKS = [
     check_input,
     check_snapshot,
     check_cuts,
+    check_cuts_around_sides,
     check_muted,
     check_repeat,
     check_flagged,
@@ -285,6 +308,7 @@ BROKEN = [
     (check_snapshot, HandsOutItsOwnArray, "a dump changed"),
     (check_cuts, CountsBatches, "state after cuts"),
     (check_cuts, ComparesWithinTheBatch, "answers after cuts: differs in score"),
+    (check_cuts_around_sides, AppliesSideInputsWhenTheNextBatchIsOver, "answers after cuts: differs in"),
     (check_muted, SkipsWhatIsMuted, "after rolling forward"),
     (check_repeat, DrawsWithoutASeed, "second run"),
     (check_flagged, LearnsFromFlaggedEvents, "state after flagged"),

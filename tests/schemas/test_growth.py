@@ -86,6 +86,7 @@ FROZEN: dict[type, dict[str, dict[str, Any]]] = {
         "evidence": optional(NUMBER),
         "reasons": {"type": "array", "items": {"$ref": "#/$defs/Reason"}, "default": []},
         "flags": {"type": "array", "items": {"enum": ["ahead", "duplicate", "late"]}, "default": []},
+        "probability": optional(SHARE),
     },
     DeadLetter: {
         "schema": VERSION,

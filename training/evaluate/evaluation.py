@@ -236,6 +236,44 @@ class Reliability(Record, frozen=True, kw_only=True):
     observed_legit: list[float]
 
 
+class ProbabilityBin(Record, frozen=True, kw_only=True):
+    """Events that were given probabilities within a factor of two.
+
+    Attributes:
+        events: how many.
+        given: mean probability.
+        risky: share of risky ones.
+        frauds: their number.
+    """
+
+    events: int
+    given: float
+    risky: float
+    frauds: int
+
+
+class Probabilities(Record, frozen=True, kw_only=True):
+    """Probabilities of fraud as they were given, against the truth; of labelled events once there were any.
+
+    Attributes:
+        delay_s: event time from an event to its label.
+        events: compared.
+        risky: of those, the risky ones.
+        brier: mean squared error.
+        brier_base: the same of their share of risky events, as everybody's probability.
+        error: expected calibration error over the bins.
+        bins: from the least probable; (1/2, 1], (1/4, 1/2] and so on, empty ones left out.
+    """
+
+    delay_s: float
+    events: int
+    risky: int
+    brier: float
+    brier_base: float
+    error: float
+    bins: list[ProbabilityBin]
+
+
 class Histogram(Record, frozen=True, kw_only=True):
     """-log10(tail) by class, as shares of each class; `edges` has one entry more."""
 
@@ -279,6 +317,7 @@ class Evaluation(Record, frozen=True, kw_only=True):
     histogram: Histogram
     features: list[Feature]
     scaling: list[Scaled] = []
+    probabilities: Probabilities | None = None
 
     @property
     def ours(self) -> Method:

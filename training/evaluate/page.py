@@ -11,7 +11,7 @@ from training.evaluate import panels, words
 from training.evaluate.evaluation import Evaluation
 from training.evaluate.markup import card, document, legend, tile
 from training.evaluate.panels import COLOURS, wait
-from training.evaluate.words import figure, share
+from training.evaluate.words import figure, share, small
 
 
 def page(evaluation: Evaluation) -> str:
@@ -31,11 +31,12 @@ def page(evaluation: Evaluation) -> str:
 
 def _header(evaluation: Evaluation) -> str:
     source = evaluation.source
+    seen = "labels seen only once they were due" if evaluation.probabilities else "no label seen"
     return (
         f'<header><div class="mark">Tidegate evaluation</div><h1>{escape(source.name)}</h1><p class="lead">'
         f"{source.decided:,} events of {source.users:,} users, {words.moment(source.first_ms)} to "
         f"{words.moment(source.last_ms)} UTC, replayed once through the risk flow: every event scored before it was "
-        f"learnt, no label seen. {source.compared:,} compared with their labels, {source.risky:,} of them risky "
+        f"learnt, {seen}. {source.compared:,} compared with their labels, {source.risky:,} of them risky "
         f"({share(source.risky / source.compared)}).</p></header>"
     )
 
@@ -88,6 +89,14 @@ def _cards(evaluation: Evaluation) -> Iterable[str]:
     yield card("Calibration", hint, panels.draw_calibration(evaluation))
     hint = "Share of attacked users noticed within so many of their own events, from their first risky one."
     yield card("Time to detection", hint, panels.draw_detection(evaluation))
+    if evaluation.probabilities:
+        found = evaluation.probabilities
+        hint = (
+            f"Of {found.events:,} events that were given one, labels coming {words.duration(found.delay_s)} after "
+            f"their events. Brier score {small(found.brier)}, {small(found.brier_base)} by the share of risky events "
+            f"alone; expected calibration error {small(found.error)}."
+        )
+        yield card("Probability of fraud", hint, panels.draw_probabilities(found), "wide")
     if evaluation.kinds:
         hint = (
             f"Planted or labelled kinds at {share(evaluation.budget)} of events: as decided when they happened "
@@ -121,9 +130,16 @@ def _how(evaluation: Evaluation) -> str:
     audited = ", ".join(f"{count:,} {escape(kind)}" for kind, count in source.audited.items())
     stages = ", ".join(f"{escape(verb)} {escape(mark)}" for verb, mark in source.settings.items())
     entries = {
-        "File": f"{escape(source.name)}<br><code>sha256 {escape(source.sha256)}</code>",
+        **(
+            {"File": f"{escape(source.name)}<br><code>sha256 {escape(source.sha256)}</code>"}
+            if source.sha256
+            else {"Topic": escape(source.name)}
+        ),
         "Labels": escape(source.labels),
-        "Partitions": f"{source.partitions}, by murmur2 of the user; each with stages of its own",
+        "Partitions": (
+            f"{source.partitions}, {'by murmur2 of the user' if source.sha256 else 'as the events lie in the topic'}; "
+            "each with stages of its own"
+        ),
         "Read": f"{source.read:,} events; {source.refused:,} lines were no events; rejected: {rejected or 'none'}",
         "Warm-up": (
             f"{source.unknown:,} events, {source.risky_unknown:,} of them risky, came before the models were warm. "

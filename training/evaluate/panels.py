@@ -6,9 +6,9 @@ from html import escape
 
 from training.evaluate import words
 from training.evaluate.charts import Axis, Plot, decades, heat, round_axis, shares
-from training.evaluate.evaluation import Evaluation, Method, Slice
+from training.evaluate.evaluation import Evaluation, Method, Probabilities, Slice
 from training.evaluate.markup import best, legend, meter, table
-from training.evaluate.words import duration, figure, number, share
+from training.evaluate.words import duration, figure, number, share, small
 
 DRIFTING = 12
 COLOURS = {
@@ -187,6 +187,26 @@ def draw_calibration(evaluation: Evaluation) -> str:
         rows = [(level, value) for level, value in zip(found.level, values, strict=True) if value > 0]
         plot.line([level for level, _ in rows], [value for _, value in rows], css, name)
     return plot.svg() + legend((("ours", "all events"), ("legit", "legitimate events"), ("soft", "calibrated")))
+
+
+def draw_probabilities(found: Probabilities) -> str:
+    """Draw probabilities as given against the share of risky events that came of it, and tabulate both."""
+    low = min(-1, math.floor(math.log10(found.bins[0].given)))
+    plot = Plot(
+        decades("probability given", low, 0), decades("", low, 0), "probabilities given against what came of it"
+    )
+    plot.line([10.0**low, 1.0], [10.0**low, 1.0], "soft thin dash", "calibrated")
+    seen = [one for one in found.bins if one.frauds]
+    # Two binomial standard deviations either way, of what was observed.
+    spread = [2.0 * math.sqrt(one.risky * (1.0 - one.risky) / one.events) for one in seen]
+    lows = [max(10.0**low, one.risky - width) for one, width in zip(seen, spread, strict=True)]
+    highs = [min(1.0, one.risky + width) for one, width in zip(seen, spread, strict=True)]
+    plot.band([one.given for one in seen], lows, highs, "ours")
+    plot.line([one.given for one in seen], [one.risky for one in seen], "ours", "share of risky events")
+    rows = [("", [small(one.given), small(one.risky), f"{one.events:,}", f"{one.frauds:,}"]) for one in found.bins]
+    drawn = plot.svg() + legend((("ours", "observed, within two standard deviations"), ("soft", "calibrated")))
+    told = table(["given, mean", "risky", "events", "risky events"], rows)
+    return f'<div class="pair"><div>{drawn}</div><div>{told}</div></div>'
 
 
 def draw_detection(evaluation: Evaluation) -> str:

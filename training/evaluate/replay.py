@@ -1,9 +1,9 @@
 """Replay: a file's events through the stages of the flow, without a broker.
 
-Events are divided over partitions as publishers do, by murmur2 of the user; each partition has stages of its own, fresh
-ones, and its events pass them in the order of the file, in batches as in the flow. So what comes out is what the flow
-would have decided, event by event, with nothing known that came later. `encode` runs too, as it does in the flow; its
-records are counted and thrown away.
+Events are divided over partitions as publishers do, by murmur2 of the user, or lie in one already; each partition has
+stages of its own, fresh ones, and its events pass them in the order of the file, in batches as in the flow. So what
+comes out is what the flow would have decided, event by event, with nothing known that came later. `encode` runs too, as
+it does in the flow; its records are counted and thrown away.
 """
 
 from collections import Counter
@@ -15,7 +15,9 @@ import numpy as np
 import operators
 from operators.batches import F64, I64, U8, Bool, Encoded, Messages, Span, Tiered
 from operators.partitioner import murmur2
+from operators.side import TakesSides
 from operators.state import Stage
+from training.evaluate.late import LateLabels
 
 TOPIC = "events"
 CHUNK = 20_000
@@ -25,11 +27,21 @@ Make = Callable[[int], Stage[Any, Any]]
 
 
 class Line(NamedTuple):
-    """One event to be replayed: its key (the user), its JSON, and its time, epoch milliseconds."""
+    """One event to be replayed.
+
+    Attributes:
+        key: the user.
+        value: its JSON.
+        timestamp_ms: Kafka's time of it, epoch milliseconds.
+        label: `fraud` or `legit`, empty where nothing is said.
+        partition: where it is to be replayed; -1 to go by the key.
+    """
 
     key: bytes
     value: bytes
     timestamp_ms: int
+    label: str = ""
+    partition: int = -1
 
 
 class Replayed(NamedTuple):
@@ -52,6 +64,7 @@ class Replayed(NamedTuple):
         read: m.
         rejected: events that `decode` refused, by reason.
         audited: audit records by kind, over all partitions.
+        probability: of fraud, NaN where there was none, shape (n,).
     """
 
     line: I64
@@ -69,6 +82,7 @@ class Replayed(NamedTuple):
     read: int
     rejected: dict[str, int]
     audited: dict[str, int]
+    probability: F64 | None = None
 
     @property
     def known(self) -> Bool:
@@ -84,9 +98,19 @@ class Replay:
         make: verb -> factory of that stage for a partition; every verb of `operators.__all__`.
         partitions: at least 1.
         batch_max: most events in one batch.
+        topic: full name of the topic that the events lie in, or would.
+        label_delay_ms: event time after which labels come; None for never.
     """
 
-    def __init__(self, make: dict[str, Make], partitions: int, batch_max: int) -> None:
+    def __init__(
+        self,
+        make: dict[str, Make],
+        partitions: int,
+        batch_max: int,
+        topic: str = TOPIC,
+        label_delay_ms: int | None = None,
+    ) -> None:
+        self._topic = topic
         self._partitions = partitions
         self._batch_max = batch_max
         *front, last = operators.__all__
@@ -97,6 +121,8 @@ class Replay:
         self._rejected: Counter[str] = Counter()
         self._audited: Counter[str] = Counter()
         self._read = 0
+        delay = label_delay_ms
+        self._late = [] if delay is None else [LateLabels(partition, delay) for partition in range(partitions)]
 
     def run(self, lines: Iterable[Line], progress: Callable[[int], None] = lambda _read: None) -> Replayed:
         """Replay all events.
@@ -119,12 +145,35 @@ class Replay:
     def _take(self, chunk: list[Line]) -> None:
         if not chunk:
             return
-        place = murmur2([line.key for line in chunk], self._partitions)
+        if chunk[0].partition >= 0:
+            place = np.array([line.partition for line in chunk])
+        else:
+            place = murmur2([line.key for line in chunk], self._partitions)
         for partition in range(self._partitions):
             mine = np.flatnonzero(place == partition)
-            for start in range(0, len(mine), self._batch_max):
-                self._batch(partition, chunk, mine[start : start + self._batch_max])
+            if not self._late:
+                self._batches(partition, chunk, mine)
+                continue
+            times = np.array([chunk[row].timestamp_ms for row in mine.tolist()], np.int64)
+            for tick, first, end in self._late[partition].stretches(times):
+                self._label(partition, tick, int(mine[first]) + self._read)
+                self._batches(partition, chunk, mine[first:end])
         self._read += len(chunk)
+
+    def _batches(self, partition: int, chunk: list[Line], rows: I64) -> None:
+        for start in range(0, len(rows), self._batch_max):
+            self._batch(partition, chunk, rows[start : start + self._batch_max])
+        for line in (chunk[row] for row in rows.tolist()) if self._late else ():
+            if line.label:
+                self._late[partition].note(line.key, line.value, line.label, line.timestamp_ms)
+
+    def _label(self, partition: int, tick: int, at: int) -> None:
+        side = self._late[partition].arrived(tick, at)
+        if side is None:
+            return
+        for stage in self._front[partition]:
+            if isinstance(stage, TakesSides):
+                stage.take_side(side)
 
     def _batch(self, partition: int, chunk: list[Line], rows: I64) -> None:
         # An event's place in the file serves as its offset: it ascends within a partition, with gaps, as in Kafka.
@@ -132,7 +181,7 @@ class Replay:
         chosen = [chunk[row] for row in rows.tolist()]
         batch: Any = Messages(
             Span(partition, offsets[0], offsets[-1] + 1),
-            TOPIC,
+            self._topic,
             [line.value for line in chosen],
             [line.key for line in chosen],
             offsets,
@@ -167,6 +216,7 @@ class Replay:
                 featured.flags,
                 featured.raw.astype(np.float32),
                 featured.features.astype(np.float32),
+                np.full(decoded.events, np.nan) if calibrated.probability is None else calibrated.probability,
             )
         )
 
@@ -181,4 +231,5 @@ class Replay:
         _, first, number = np.unique(columns[2], return_index=True, return_inverse=True)
         columns[2] = np.argsort(np.argsort(first))[number]
         counts = dict(sorted(self._rejected.items())), dict(sorted(self._audited.items()))
-        return Replayed(*columns, self._read, *counts)  # type: ignore[call-arg]  # the columns, in their order
+        *columns, probability = columns
+        return Replayed(*columns, self._read, *counts, probability)  # type: ignore[call-arg]  # in their order

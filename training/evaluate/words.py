@@ -17,6 +17,11 @@ def figure(value: float) -> str:
     return "-" if math.isnan(value) else f"{value:.3f}"
 
 
+def small(value: float) -> str:
+    """Write a figure between 0 and 1 that may be far below one, with three significant digits."""
+    return "-" if math.isnan(value) else f"{value:.3g}"
+
+
 def number(value: float) -> str:
     """Write a count."""
     return "-" if math.isnan(value) else f"{value:,.0f}"
