@@ -1,0 +1,13 @@
+"""Experiments: what can be said of arms at any time, as pure functions on arrays. No Kafka, no clock, no chance.
+
+- `assignment`: which arm a unit is in, and how weights change while the fewest units move;
+- `sums`: what is kept of an arm: counts, sums and products that add up over partitions;
+- `effects`: from sums to lifts and their variances, with and without a covariate;
+- `strata`: effects over phases that had other weights, and between strata;
+- `intervals`: always-valid intervals and e-values, and fixed ones beside them;
+- `running`: what is remembered between two looks: the intersection, the largest e-value, the burn-in;
+- `multiple`: Bonferroni, Holm and e-BH;
+- `srm`: whether units arrive in the shares that were designed;
+- `power`: how many units an effect takes, and what is seen with those there are;
+- `special`: the few special functions that these need.
+"""
