@@ -89,7 +89,7 @@ def expected(numbers):
 
 
 @pytest.fixture
-def refused(bootstrap, prefix):
+def refused(topics, bootstrap, prefix):
     """Forty records, ten in each partition, all of them refused."""
     refuse(bootstrap, prefix, published(bootstrap, f"{prefix}events", 40))
 

@@ -40,6 +40,9 @@ CASES = [
     ("TidegateLagNotRecovering", True, {f"tidegate_lag_records{{{P0}}}": "900000-5000x30"}),  # two hours to go
     ("TidegateLagNotRecovering", False, {f"tidegate_lag_records{{{P0}}}": "1800000-30000x30"}),  # half an hour
     ("TidegateLagNotRecovering", False, {f"tidegate_lag_records{{{P0}}}": "40000x30"}),  # steady, but small
+    ("TidegateSideLagGrowing", True, {f'tidegate_side_lag_records{{{P0},topic="labels"}}': "60000+5000x30"}),
+    ("TidegateSideLagGrowing", False, {f'tidegate_side_lag_records{{{P0},topic="labels"}}': "900000-5000x30"}),
+    ("TidegateSideLagGrowing", False, {f'tidegate_side_lag_records{{{P0},topic="labels"}}': "0+10x30"}),
     ("TidegateMemoryHigh", True, {MEMORY: "1.5e9x10 1.9e9x20"}),
     ("TidegateMemoryHigh", False, {MEMORY: "1.7e9x30"}),
     ("TidegateMemoryHigh", False, {MEMORY.replace("tidegate", "kafka"): "1.9e9x30"}),  # somebody else's
