@@ -1,6 +1,7 @@
 """Experiments: what can be said of arms at any time, as pure functions on arrays. No Kafka, no clock, no chance.
 
 - `assignment`: which arm a unit is in, and how weights change while the fewest units move;
+- `assigner`: the same for a whole definition: its namespace, its phases, its end;
 - `sums`: what is kept of an arm: counts, sums and products that add up over partitions;
 - `effects`: from sums to lifts and their variances, with and without a covariate;
 - `strata`: effects over phases that had other weights, and between strata;

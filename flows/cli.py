@@ -34,6 +34,8 @@ COMMANDS = {
     "watch": Command("flows.commands.watch", "show the records of a topic as they come"),
     "dead-letters": Command("flows.commands.dead_letters", "list what could not be read, and why; publish it again"),
     "audit": Command("flows.commands.audit", "verify the audit trail, export it, or show its key"),
+    "experiments": Command("flows.commands.experiments", "apply definitions of experiments, list them, end one"),
+    "assign": Command("flows.commands.assign", "show which variation of an experiment units are in"),
     "doctor": Command("flows.commands.doctor", "check broker, topics, permissions and key, and say what to do"),
     "compile": Command("flows.commands.compile", "compile every loop now, so that no start waits for it"),
 }
@@ -127,6 +129,9 @@ def _explained(error: Exception) -> tuple[str | None, int]:
         return "the settings cannot be used:\n" + "\n".join(f"  {line}" for line in str(error).splitlines()), MISUSED
     if "flows.mapping.MappingError" in names:
         return "the mapping cannot be used:\n" + "\n".join(f"  {line}" for line in str(error).splitlines()), MISUSED
+    if "flows.experiment_files.ExperimentError" in names:
+        lines = "\n".join(f"  {line}" for line in str(error).splitlines())
+        return "the definitions cannot be used:\n" + lines, MISUSED
     if names & {"connectors.clients.Unreachable", "flows.commands.CommandError", "flows.labels.LabelFileError"}:
         return str(error), FAILED
     if "cimpl.KafkaException" in names:

@@ -10,17 +10,27 @@ import json
 import tomllib
 import types
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from datetime import datetime
 from pathlib import Path as FilePath
 from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 import annotated_types as at
-from pydantic import BaseModel, ValidationError
+from pydantic import AwareDatetime, BaseModel, ValidationError
 
 Model = TypeVar("Model", bound=BaseModel)
 Path = tuple[str | int, ...]
 Table = dict[str, Any]
 
-_NAMES = {bool: "true or false", int: "an integer", float: "a number", str: "a string", FilePath: "a path"}
+_TIME = "a time with its offset, such as 2026-01-31T12:00:00Z"
+_NAMES: dict[Any, str] = {
+    bool: "true or false",
+    int: "an integer",
+    float: "a number",
+    str: "a string",
+    FilePath: "a path",
+    datetime: _TIME,
+    AwareDatetime: _TIME,
+}
 
 
 @dataclasses.dataclass(slots=True)
@@ -262,7 +272,7 @@ def _put(draft: Draft, path: Path, value: Any, name: str) -> None:
 
 
 def prune(draft: Draft, model: Any) -> None:
-    """Note the keys that the model does not have, and take them out."""
+    """Note the keys that the model does not have, those in lists of tables included, and take them out."""
     known = list(leaves(model))
 
     def walk(table: Table, here: Any, path: Path) -> None:
@@ -275,8 +285,18 @@ def prune(draft: Draft, model: Any) -> None:
                 del table[key]
             elif (below := section(names[key])) is not None and isinstance(table[key], dict):
                 walk(table[key], below, (*path, key))
+            elif isinstance(table[key], list) and (one := _item(names[key])) is not None:
+                for at_index, item in enumerate(table[key]):
+                    if isinstance(item, dict):
+                        walk(item, one, (*path, key, at_index))
 
     walk(draft.data, model, ())
+
+
+def _item(annotation: Any) -> Any:
+    """Return the model that each item of a list stands for, or None if they are plain values or there is no list."""
+    base, _ = _plain(annotation)
+    return section(get_args(base)[0]) if get_origin(base) in (tuple, list, Sequence) else None
 
 
 def _did_you_mean(word: str, words: Mapping[str, Any]) -> str:

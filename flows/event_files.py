@@ -8,7 +8,7 @@ import csv
 import gzip
 import io
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import datetime
 from pathlib import Path
 from types import TracebackType
@@ -58,6 +58,10 @@ class Refused(NamedTuple):
     why: str
 
 
+Check = Callable[[bytes, int], Ready | Refused]
+"""From a line and its number to what is to be published."""
+
+
 class _Wire(Event, frozen=True, kw_only=True, gc=False):
     """`Event`, with the time parsed and `fields` checked but not built."""
 
@@ -87,6 +91,7 @@ class EventFile:
         mapping: EventMapping | None = None,
         form: Format | None = None,
         label: LabelRule | None = None,
+        check: Check | None = None,
     ) -> None:
         """Open the file.
 
@@ -95,12 +100,14 @@ class EventFile:
             mapping: from its fields to ours; None if it has events already.
             form: None to go by the name: `.csv` and `.csv.gz` are CSV, all else JSON lines.
             label: where the lines tell the truth about themselves; None to leave it unread.
+            check: what makes a line ready, where lines are not events; None for `ready`.
 
         Raises:
             OSError: it cannot be opened.
         """
         self._mapping = mapping
         self._label = label
+        self._ready = check or ready
         self._raw: IO[bytes] = sys.stdin.buffer if path == STANDARD_INPUT else path.open("rb")
         self.size = None if path == STANDARD_INPUT else path.stat().st_size
         zipped = path.suffix.lower() == ".gz"
@@ -137,7 +144,7 @@ class EventFile:
             if not line:
                 continue
             if self._mapping is None and self._label is None:
-                yield ready(line, number)
+                yield self._ready(line, number)
                 continue
             try:
                 record = _object(line)
@@ -145,7 +152,7 @@ class EventFile:
                 yield Refused(number, explain(line).detail)
                 continue
             if self._mapping is None:
-                yield self._labelled(ready(line, number), record)
+                yield self._labelled(self._ready(line, number), record)
             else:
                 yield self._mapped(record, number)
 
@@ -173,7 +180,7 @@ class EventFile:
     def _mapped(self, record: dict[str, Any], number: int) -> Ready | Refused:
         try:
             event = from_columns(record) if self._mapping is None else self._mapping(record, number)
-            return self._labelled(ready(_encode(event), number), record)
+            return self._labelled(self._ready(_encode(event), number), record)
         except Unmapped as error:
             return Refused(number, str(error))
         except UnicodeEncodeError:

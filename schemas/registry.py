@@ -13,9 +13,11 @@ from msgspec import Struct
 from schemas.audit import Audit
 from schemas.dead_letter import DeadLetter
 from schemas.decision import Decision
+from schemas.definition import Definition
 from schemas.event import Event
 from schemas.evidence import Evidence
 from schemas.explanation import Explanation
+from schemas.exposure import Exposure
 from schemas.label import Label
 
 
@@ -49,6 +51,7 @@ class Topic:
 _ALL = (
     Topic("events", "What users do, as it happens.", Event, 1, "user", "publishers", "delete"),
     Topic("labels", "What was said later of events.", Label, 1, "user", "publishers", "delete"),
+    Topic("exposures", "Who was shown which variation.", Exposure, 1, "user", "publishers", "delete"),
     Topic("risk.tiers", "One decision for every event.", Decision, 1, "user (pseudonym)", "tidegate", "delete"),
     Topic(
         "risk.alerts",
@@ -77,6 +80,15 @@ _ALL = (
         "user (pseudonym)",
         "tidegate",
         "delete",
+    ),
+    Topic(
+        "experiments.definitions",
+        "What is being tried, and how it will be judged.",
+        Definition,
+        1,
+        "experiment",
+        "tidegate",
+        "compact",
     ),
     Topic(
         "dead-letters",

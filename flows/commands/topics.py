@@ -20,6 +20,9 @@ from schemas.registry import TOPICS, Topic
 OF_LABELS = ("labels", "risk.journal")
 """Used only where `risk.labels.enabled`; made all the same, so that switching it on needs nothing else."""
 
+OF_EXPERIMENTS = ("exposures", "experiments.definitions")
+"""Read by no flow yet; made all the same, because `tidegate experiments` writes there."""
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of `tidegate topics`."""
@@ -61,7 +64,7 @@ def topic_config(topic: Topic, settings: Settings) -> dict[str, str]:
 
 def needed(settings: Settings) -> list[str]:
     """Return the topics that flows use under these settings."""
-    unused = () if settings.risk.labels.enabled else OF_LABELS
+    unused = OF_EXPERIMENTS if settings.risk.labels.enabled else (*OF_LABELS, *OF_EXPERIMENTS)
     return [name for name in TOPICS if name not in unused]
 
 

@@ -27,7 +27,8 @@ MURMUR2 = {
 
 
 def test_creating_the_topics_again_changes_nothing_and_succeeds(tidegate, prefix):
-    names = ["events", "labels", "risk.tiers", "risk.alerts", "risk.evidence", "risk.explanations", "dead-letters"]
+    names = ["events", "labels", "exposures", "risk.tiers", "risk.alerts", "risk.evidence", "risk.explanations"]
+    names += ["experiments.definitions", "dead-letters"]
     names += ["dead-letters.replays", "audit", "risk.snapshots", "risk.journal", "explanations.snapshots"]
 
     assert tidegate("topics", "create")[:2] == (0, "".join(f"created  {prefix}{name}\n" for name in names))
@@ -38,7 +39,7 @@ def test_creating_the_topics_again_changes_nothing_and_succeeds(tidegate, prefix
 def test_all_topics_have_the_configured_number_of_partitions(tidegate):
     rows = [json.loads(line) for line in tidegate("topics", "list", "--json")[1].splitlines()]
 
-    assert [row["partitions"] for row in rows] == [4] * 12
+    assert [row["partitions"] for row in rows] == [4] * 14
 
 
 @pytest.mark.usefixtures("topics")

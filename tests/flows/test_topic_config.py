@@ -23,3 +23,13 @@ def test_topics_of_labels_are_in_nobodys_way_while_they_are_off():
     assert set(needed(on)) - set(needed(off)) == {"labels", "risk.journal"}
     assert miscounted({"labels": 3, "events": 4}, off) == []
     assert miscounted({"labels": 3, "events": 4}, on) == ["labels has 3 partitions, settings say 4"]
+
+
+def test_topics_of_experiments_are_in_nobodys_way_while_no_flow_reads_them():
+    assert {"exposures", "experiments.definitions"}.isdisjoint(needed(load_settings(None, {})))
+
+
+def test_definitions_are_compacted_so_that_the_newest_of_each_experiment_stays_for_ever():
+    config = topic_config(TOPICS["experiments.definitions"], LIMITED)
+    assert config["cleanup.policy"] == "compact"
+    assert "retention.ms" not in config

@@ -5,6 +5,25 @@ from typing import Any
 
 import msgspec
 import pytest
+import written_experiments as of_experiments
+from shapes import (
+    ABOVE_ZERO,
+    BUDGET,
+    BYTES,
+    DIRECTION,
+    EXPLAINED,
+    MAC,
+    NAME,
+    NATURAL,
+    NUMBER,
+    POSITIVE,
+    SHARE,
+    TEXT,
+    TEXTS,
+    TIME,
+    VERSION,
+    optional,
+)
 
 from schemas.audit import Audit
 from schemas.dead_letter import DeadLetter
@@ -16,34 +35,9 @@ from schemas.explanation import Contribution, Explanation
 from schemas.label import Label
 from schemas.registry import TOPICS
 
-NUMBER = {"type": "number"}
-TEXT = {"type": "string"}
-NATURAL = {"type": "integer", "minimum": 0}
-NAME = {"type": "string", "minLength": 1, "maxLength": 256}
-MAC = {"type": "string", "pattern": "^[0-9a-f]{64}$"}
-VERSION = {"enum": [1]}
-SHARE = {"type": "number", "minimum": 0, "maximum": 1}
-ABOVE_ZERO = {"type": "number", "exclusiveMinimum": 0, "maximum": 1}
-POSITIVE = {"type": "number", "minimum": 0}
-BYTES = {"type": "string", "contentEncoding": "base64"}
-TEXTS = {"type": "array", "items": {"type": "string"}}
-TIME = {
-    "anyOf": [
-        {"type": "integer", "minimum": 0, "maximum": 253402300799999},
-        {"type": "string", "maxLength": 64, "format": "date-time"},
-    ]
-}
-DIRECTION = {"enum": ["both", "down", "up"]}
-EXPLAINED = {"enum": ["critical", "high", "medium"]}
-BUDGET = {"type": "number", "exclusiveMinimum": 0, "exclusiveMaximum": 1}
-
-
-def optional(*kinds: dict[str, Any]) -> dict[str, Any]:
-    return {"anyOf": [*kinds, {"type": "null"}], "default": None}
-
-
 # Version 1, written down once. Lines may be added at the end; none may be changed.
 FROZEN: dict[type, dict[str, dict[str, Any]]] = {
+    **of_experiments.FROZEN,
     Event: {
         "id": NAME,
         "timestamp": TIME,
@@ -180,6 +174,7 @@ FROZEN: dict[type, dict[str, dict[str, Any]]] = {
     },
 }
 REQUIRED = {
+    **of_experiments.REQUIRED,
     Event: ["id", "timestamp", "user", "type"],
     Label: ["id", "user", "label", "timestamp"],
     Reason: ["feature"],
@@ -285,6 +280,7 @@ def test_a_new_reader_reads_old_messages(record):
 
 
 EXAMPLES: dict[type, dict[str, Any]] = {
+    **of_experiments.EXAMPLES,
     Event: {"id": "e-1", "timestamp": 0, "user": "u", "type": "t", "amount": 1.5},
     Label: {"id": "e-1", "user": "u", "label": "fraud", "timestamp": 0},
     Reason: {"feature": "count_60s", "value": 3.0},

@@ -1,17 +1,19 @@
-"""The registry names every topic of the risk flow, and how Kafka cleans it up."""
+"""The registry names every topic, and how Kafka cleans it up."""
 
 from schemas.decision import Decision
 from schemas.registry import TOPICS
 
 
-def test_the_topics_of_the_risk_flow_are_cleaned_up_as_the_design_says():
+def test_the_topics_are_cleaned_up_as_the_design_says():
     assert {topic.name: (topic.cleanup, topic.internal) for topic in TOPICS.values()} == {
         "events": ("delete", False),
         "labels": ("delete", False),
+        "exposures": ("delete", False),
         "risk.tiers": ("delete", False),
         "risk.alerts": ("delete", False),
         "risk.evidence": ("delete", True),
         "risk.explanations": ("delete", False),
+        "experiments.definitions": ("compact", False),
         "dead-letters": ("delete", False),
         "dead-letters.replays": ("compact", True),
         "audit": ("delete", False),
@@ -25,8 +27,12 @@ def test_an_alert_is_a_decision_once_more():
     assert TOPICS["risk.alerts"].record is TOPICS["risk.tiers"].record is Decision
 
 
-def test_only_events_and_labels_are_written_by_users():
-    assert [topic.name for topic in TOPICS.values() if topic.writer == "publishers"] == ["events", "labels"]
+def test_only_events_labels_and_exposures_are_written_by_users():
+    assert [topic.name for topic in TOPICS.values() if topic.writer == "publishers"] == [
+        "events",
+        "labels",
+        "exposures",
+    ]
 
 
 def test_a_public_topic_has_a_record_and_a_version():

@@ -1,0 +1,131 @@
+"""The topic `experiments.definitions`, read as a whole and written by one at a time."""
+
+import contextlib
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
+
+import msgspec
+from confluent_kafka import KafkaException
+
+from connectors.clients import ANSWER_S, Admin, plain_consumer, plain_producer, read
+from flows.commands import CommandError
+from flows.commands._shared import counted, err, full_name, partitions_of
+from flows.settings import Settings
+from schemas.definition import Definition
+
+TOPIC = "experiments.definitions"
+
+_decode = msgspec.json.Decoder(Definition).decode
+_encode = msgspec.json.Encoder().encode
+
+
+class Held(NamedTuple):
+    """What the topic holds.
+
+    Attributes:
+        newest: definitions by id.
+        unreadable: keys whose newest record is no definition that this Tidegate can read.
+    """
+
+    newest: dict[str, Definition]
+    unreadable: set[str]
+
+    def of(self, name: str) -> Definition | None:
+        """Return a definition, or None if there is none.
+
+        Raises:
+            CommandError: there is one, and it cannot be read.
+        """
+        if name in self.unreadable:
+            raise CommandError(
+                f"the newest definition of {name} cannot be read by this version of Tidegate: use a newer"
+            )
+        return self.newest.get(name)
+
+
+def held(settings: Settings) -> Held:
+    """Read the topic to its end, with a remark on what is no definition.
+
+    Raises:
+        CommandError: there is no such topic.
+        KafkaException: the broker does not give what it has.
+    """
+    topic = full_name(settings, TOPIC)
+    partitions = partitions_of(Admin(settings, "experiments").partitions(), topic)
+    found = Held({}, set())
+    with err().status("reading definitions"):
+        for message in read(plain_consumer(settings, "experiments"), topic, partitions, beginning=True, to_end=True):
+            _take(found, (message.key() or b"").decode(errors="replace"), message.value())
+    if found.unreadable:
+        err().print(f"not definitions that can be read: {counted(len(found.unreadable), 'record')} of {topic}")
+    return found
+
+
+def _take(found: Held, key: str, value: bytes | None) -> None:
+    found.newest.pop(key, None)
+    found.unreadable.discard(key)
+    if value is None:  # a tombstone
+        return
+    try:
+        one = _decode(value)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        found.unreadable.add(key)
+        return
+    if one.id == key:
+        found.newest[key] = one
+    else:
+        found.unreadable.add(key)
+
+
+class Writer:
+    """Publishes definitions, all or none. Whoever becomes the writer next ends this one, so none overwrites unseen."""
+
+    def __init__(self, settings: Settings) -> None:
+        """Become the writer.
+
+        Raises:
+            KafkaException: the broker does not answer, or does not let us.
+        """
+        self._topic = full_name(settings, TOPIC)
+        self._transactions = settings.kafka.delivery == "exactly_once"
+        own = {"transactional.id": f"{settings.kafka.prefix}tidegate.experiments"} if self._transactions else {}
+        self._producer: Any = plain_producer(settings, "experiments", **own)
+        if self._transactions:
+            self._producer.init_transactions(3 * ANSWER_S)
+
+    def publish(self, definitions: Sequence[Definition]) -> None:
+        """Publish, and wait until it is done.
+
+        Raises:
+            CommandError: somebody else became the writer since, or not all was delivered.
+        """
+        failed: list[str] = []
+        with self._one_transaction():
+            for one in definitions:
+                self._producer.produce(
+                    self._topic,
+                    _encode(one),
+                    one.id.encode(),
+                    timestamp=one.timestamp,
+                    on_delivery=lambda error, _: failed.append(error.str()) if error else None,
+                )
+            self._producer.flush(3 * ANSWER_S)
+            if failed or len(self._producer):
+                raise CommandError(f"not delivered: {failed[0] if failed else 'the broker does not answer'}")
+
+    @contextlib.contextmanager
+    def _one_transaction(self) -> Iterator[None]:
+        if not self._transactions:
+            yield
+            return
+        try:
+            self._producer.begin_transaction()
+            yield
+            self._producer.commit_transaction(3 * ANSWER_S)
+        except (KafkaException, CommandError) as error:
+            with contextlib.suppress(KafkaException):
+                self._producer.abort_transaction(ANSWER_S)
+            raise CommandError(
+                f"nothing was published: {error}. If somebody else applied definitions at the same time, look at "
+                "`tidegate experiments list` and apply again"
+            ) from error

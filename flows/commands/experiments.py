@@ -1,0 +1,138 @@
+"""`tidegate experiments`: definitions of experiments are applied, listed and ended."""
+
+import argparse
+import json
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+
+import msgspec
+from rich.table import Table
+
+from flows.cli import FAILED, OK
+from flows.commands import CommandError
+from flows.commands._definitions import Writer, held
+from flows.commands._shared import cell, counted, err, out, settings_of
+from flows.experiment_changes import applied, differences, ended, refusals, state
+from flows.experiment_files import load_experiments
+from flows.settings import Settings
+from schemas.definition import Definition
+
+STATE_STYLES = {"scheduled": "cyan", "running": "green", "ended": "dim"}
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of `tidegate experiments`."""
+    actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
+    apply = actions.add_parser("apply", help="publish definitions that are new or changed: all files or none")
+    apply.add_argument("files", nargs="+", type=Path, metavar="FILE", help="one experiment each (TOML)")
+    apply.add_argument("--dry-run", action="store_true", help="show what would change, and publish nothing")
+    listing = actions.add_parser("list", help="show every experiment in its newest version")
+    listing.add_argument("--json", action="store_true", help="one JSON object per line")
+    stop = actions.add_parser("stop", help="end an experiment now; it assigns nobody any more")
+    stop.add_argument("id", metavar="ID", help="which experiment")
+    stop.add_argument("--dry-run", action="store_true", help="show what would change, and publish nothing")
+
+
+def main(args: argparse.Namespace) -> int:
+    """Do `tidegate experiments`."""
+    if args.action == "apply":
+        definitions = load_experiments(args.files)  # before anything connects
+        return apply(settings_of(args), definitions, dry=args.dry_run)
+    settings = settings_of(args)
+    return stop(settings, args.id, dry=args.dry_run) if args.action == "stop" else show(settings, as_json=args.json)
+
+
+def apply(settings: Settings, definitions: list[Definition], *, dry: bool) -> int:
+    """Do `tidegate experiments apply`.
+
+    Returns:
+        The exit code: 1 if a change is refused; then nothing is published.
+    """
+    writer = None if dry else Writer(settings)
+    there = held(settings)
+    now = _now()
+    changes: list[tuple[Definition | None, Definition]] = []
+    problems: list[str] = []
+    for one in definitions:
+        old = there.of(one.id)
+        problems += [f"problem: {one.id}: {line}" for line in refusals(old, one, now)]
+        changes.append((old, one))
+    for line in problems:
+        err().print(line, soft_wrap=True)
+    if problems:
+        err().print("Nothing was published.")
+        return FAILED
+    new = [applied(old, one, now) for old, one in changes if differences(old, one)]
+    if writer is not None and new:
+        writer.publish(new)
+    for old, one in changes:
+        _say(old, one, now)
+    if dry:
+        out().print("dry run: nothing was published")
+    return OK
+
+
+def stop(settings: Settings, name: str, *, dry: bool) -> int:
+    """Do `tidegate experiments stop`; an experiment that has ended stays as it is."""
+    writer = None if dry else Writer(settings)
+    old = held(settings).of(name)
+    if old is None:
+        raise CommandError(f"there is no experiment {name}; `tidegate experiments list` shows those there are")
+    now = _now()
+    one = old if state(old, now) == "ended" else ended(old, now)
+    if writer is not None and one is not old:
+        writer.publish([applied(old, one, now)])
+    _say(old, one, now)
+    if dry:
+        out().print("dry run: nothing was published")
+    return OK
+
+
+def show(settings: Settings, *, as_json: bool) -> int:
+    """Do `tidegate experiments list`."""
+    there, now, console = held(settings).newest, _now(), out()
+    if as_json:
+        for _, one in sorted(there.items()):
+            console.file.write(json.dumps(msgspec.to_builtins(one) | {"state": state(one, now)}) + "\n")
+        return OK
+    table = Table("experiment", "version", "state", "phase", "coverage", "variations", "primary", "start", "end")
+    for name, one in sorted(there.items()):
+        stands = state(one, now)
+        at = max(sum(phase.start <= now for phase in one.phases) - 1, 0)
+        phase = one.phases[at]
+        arms = ", ".join(f"{arm} {weight:.4g}" for arm, weight in zip(one.variations, phase.weights, strict=False))
+        table.add_row(
+            cell(name),
+            cell(one.version),
+            cell(stands, STATE_STYLES[stands]),
+            cell(f"{at + 1} of {len(one.phases)}"),
+            cell(f"{phase.coverage:.4g}"),
+            cell(arms),
+            cell(one.primary.name),
+            cell(_time(one.phases[0].start)),
+            cell("" if one.end is None else _time(one.end)),
+        )
+    if there:
+        console.print(table)
+    console.print(counted(len(there), "experiment"))
+    return OK
+
+
+def _say(old: Definition | None, new: Definition, now_ms: int) -> None:
+    changes, console = differences(old, new), out()
+    if not changes:
+        console.print(f"unchanged  {new.id}, version {old.version if old else 0}")
+        return
+    version = applied(old, new, now_ms).version
+    console.print(f"{'changed' if old else 'new':9}  {new.id}, version {version}")
+    for line in changes if old else ():
+        console.print(f"  {line}", soft_wrap=True)
+
+
+def _now() -> int:
+    return time.time_ns() // 1_000_000
+
+
+def _time(time_ms: int) -> str:
+    return datetime.fromtimestamp(time_ms / 1000, UTC).isoformat(timespec="seconds").replace("+00:00", "Z")

@@ -1,0 +1,59 @@
+"""`tidegate experiments`, as far as it needs no broker."""
+
+import msgspec
+import pytest
+
+from flows import cli
+from flows.commands import CommandError, _definitions
+from schemas.definition import Definition, Metric, Phase
+
+ONE = Definition(
+    id="x",
+    version=1,
+    timestamp=0,
+    seed="x",
+    variations=("a", "b"),
+    phases=(Phase(start=0, coverage=1.0, weights=(0.5, 0.5)),),
+    primary=Metric(name="m", kind="mean", event="e"),
+    alpha=0.05,
+    tuning_n=5_000,
+    attribution_window_s=60,
+    minimum_run_s=0,
+    mde=0.1,
+    cuped=True,
+)
+
+
+def taken(*records):
+    found = _definitions.Held({}, set())
+    for key, value in records:
+        _definitions._take(found, key, value)
+    return found
+
+
+def wire(**fields):
+    return msgspec.json.encode(msgspec.structs.replace(ONE, **fields))
+
+
+def test_mistakes_are_told_before_anything_connects(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    path = tmp_path / "x.toml"
+    path.write_text("")
+
+    assert cli.main(["experiments", "apply", str(path)]) == cli.MISUSED
+    shown = capsys.readouterr().err
+    assert shown.startswith(f"tidegate: the definitions cannot be used:\n  {path}: attribution_window_s: expected")
+
+
+def test_the_newest_record_of_a_key_counts():
+    assert taken(("x", wire()), ("x", wire(version=2))).of("x").version == 2
+
+
+def test_a_tombstone_takes_a_definition_away():
+    assert taken(("x", wire()), ("x", None)).of("x") is None
+
+
+@pytest.mark.parametrize("value", [b"no json", b"{}", wire(id="y"), wire().replace(b'"schema":1', b'"schema":2')])
+def test_what_cannot_be_read_is_never_taken_for_nothing(value):
+    with pytest.raises(CommandError, match="the newest definition of x cannot be read"):
+        taken(("x", wire()), ("x", value)).of("x")
