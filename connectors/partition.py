@@ -209,8 +209,8 @@ class Partition:
 
     @property
     def moved(self) -> bool:
-        """Whether anything was answered or applied since the newest barrier."""
-        return self.position > self.barrier_at or self.sides.moved
+        """Whether there is a state to be stored: anything happened since the newest barrier, or that one was lost."""
+        return self.position > self.barrier_at or self.sides.moved or self.parts.broken
 
     def say_live(self, flow: str, now: float) -> None:
         """Put into the log that the committed offset is reached, and how long it took."""

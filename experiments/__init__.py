@@ -10,5 +10,6 @@
 - `multiple`: Bonferroni, Holm and e-BH;
 - `srm`: whether units arrive in the shares that were designed;
 - `power`: how many units an effect takes, and what is seen with those there are;
+- `planning`: what a whole experiment takes, with its arms, a covariate and the N* of its sequential test;
 - `special`: the few special functions that these need.
 """

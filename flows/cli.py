@@ -31,6 +31,7 @@ COMMANDS = {
     "evaluate": Command(
         "flows.commands.evaluate", "replay a labelled file through the flow, without a broker, and say how good it is"
     ),
+    "power": Command("flows.commands.power", "say how many units an experiment needs, and how many days"),
     "watch": Command("flows.commands.watch", "show the records of a topic as they come"),
     "dead-letters": Command("flows.commands.dead_letters", "list what could not be read, and why; publish it again"),
     "audit": Command("flows.commands.audit", "verify the audit trail, export it, or show its key"),
@@ -132,6 +133,8 @@ def _explained(error: Exception) -> tuple[str | None, int]:
     if "flows.experiment_files.ExperimentError" in names:
         lines = "\n".join(f"  {line}" for line in str(error).splitlines())
         return "the definitions cannot be used:\n" + lines, MISUSED
+    if "flows.commands.ArgumentsError" in names:
+        return "the arguments cannot be used:\n" + "\n".join(f"  {line}" for line in str(error).splitlines()), MISUSED
     if names & {"connectors.clients.Unreachable", "flows.commands.CommandError", "flows.labels.LabelFileError"}:
         return str(error), FAILED
     if "cimpl.KafkaException" in names:

@@ -2,8 +2,9 @@
 
 import random
 
-from connectors.partition import WHOLE_BELOW, Parts
+from connectors.partition import WHOLE_BELOW, Partition, Parts
 from connectors.progress import KEPT, SnapshotPlace
+from connectors.takeover import Opened
 from operators.parts import EVERYTHING, SLICES, Sweep
 
 LARGE = 100 * WHOLE_BELOW
@@ -63,3 +64,14 @@ def test_parts_that_nobody_needs_are_told_once():
     parts = Parts()
     dropped = [each.number for _ in range(10) for each in store(parts, LARGE, EVERYTHING)]
     assert dropped == [1, 2, 3, 4, 5, 6, 7]
+
+
+def test_a_snapshot_that_was_lost_is_due_again_though_nothing_has_happened_since():
+    partition = Partition.of(Opened(0, 5, 5, 5, ()), "risk", 0.0)
+    partition.position = 9
+    assert partition.moved
+    partition.note_barrier(1.0)
+    assert not partition.moved
+
+    partition.parts.broken = True
+    assert partition.moved
