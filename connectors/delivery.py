@@ -29,7 +29,7 @@ _PRODUCER = {
 }
 
 
-_FAULTS = (KafkaException, SystemError)
+FAULTS = (KafkaException, SystemError)
 """What a call into the client may raise. On a fatal error (this producer was fenced) confluent-kafka raises in the
 middle of serving callbacks, and the next callback turns the KafkaException into the cause of a SystemError."""
 
@@ -134,7 +134,7 @@ class _Sender:
                     produce(topic, value, key, to, None, None, record.timestamp_ms)  # by place: a third faster
                 except BufferError:
                     self._insist(topic, value, key, to, timestamp=record.timestamp_ms)
-        except _FAULTS as error:
+        except FAULTS as error:
             raise _doubt("produce", error) from error
 
     def produce_watched(
@@ -144,7 +144,7 @@ class _Sender:
         self._ready()
         try:
             self._insist(topic, value, key, partition, timestamp=timestamp_ms, on_delivery=on_delivery)
-        except _FAULTS as error:
+        except FAULTS as error:
             raise _doubt(f"produce to {topic}[{partition}]", error) from error
 
     def flush(self, timeout_s: float) -> int:
@@ -213,7 +213,7 @@ class Transactional(_Sender):
         try:
             with self._watchdog.watch(what):
                 call()
-        except _FAULTS as error:
+        except FAULTS as error:
             raise _doubt(what, error) from error
 
 

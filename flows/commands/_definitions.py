@@ -5,9 +5,9 @@ from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 import msgspec
-from confluent_kafka import KafkaException
 
 from connectors.clients import ANSWER_S, Admin, plain_consumer, plain_producer, read
+from connectors.delivery import FAULTS
 from flows.commands import CommandError
 from flows.commands._shared import counted, err, full_name, partitions_of
 from flows.settings import Settings
@@ -100,18 +100,15 @@ class Writer:
             CommandError: somebody else became the writer since, or not all was delivered.
         """
         failed: list[str] = []
+        # Not in a transaction, whose commit waits for every record and tells of it.
+        told: dict[str, Any] = {}
+        if not self._transactions:
+            told["on_delivery"] = lambda error, _: failed.append(error.str()) if error else None
         with self._one_transaction():
             for one in definitions:
-                self._producer.produce(
-                    self._topic,
-                    _encode(one),
-                    one.id.encode(),
-                    timestamp=one.timestamp,
-                    on_delivery=lambda error, _: failed.append(error.str()) if error else None,
-                )
-            self._producer.flush(3 * ANSWER_S)
-            if failed or len(self._producer):
-                raise CommandError(f"not delivered: {failed[0] if failed else 'the broker does not answer'}")
+                self._producer.produce(self._topic, _encode(one), one.id.encode(), timestamp=one.timestamp, **told)
+        if not self._transactions and (self._producer.flush(3 * ANSWER_S) or failed):
+            raise CommandError(f"not delivered: {failed[0] if failed else 'the broker does not answer'}")
 
     @contextlib.contextmanager
     def _one_transaction(self) -> Iterator[None]:
@@ -122,8 +119,8 @@ class Writer:
             self._producer.begin_transaction()
             yield
             self._producer.commit_transaction(3 * ANSWER_S)
-        except (KafkaException, CommandError) as error:
-            with contextlib.suppress(KafkaException):
+        except FAULTS as error:
+            with contextlib.suppress(*FAULTS):
                 self._producer.abort_transaction(ANSWER_S)
             raise CommandError(
                 f"nothing was published: {error}. If somebody else applied definitions at the same time, look at "
