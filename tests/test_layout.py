@@ -14,7 +14,7 @@ from flows.risk import build
 from flows.settings import Settings, with_key
 
 LONGEST = 400
-PACKAGES = ("connectors", "experiments", "flows", "operators", "schemas", "training")
+PACKAGES = ("connectors", "experiments", "flows", "operators", "ranking", "schemas", "training")
 CODE = (*PACKAGES, "benchmarks", "tests")
 
 
