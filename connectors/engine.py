@@ -19,11 +19,11 @@ from connectors.logs import logger
 from connectors.membership import Membership
 from connectors.pace import BACKOFF_S, SPARE_AFTER_S, Pace
 from connectors.partition import EngineObserver, Partition
-from connectors.reader import Reader, Run
+from connectors.reader import Reader, Run, batch
 from connectors.rolling import roll_forward
 from connectors.sides import SideInputs
 from connectors.takeover import Takeover
-from operators.batches import Encoded, Messages, Span
+from operators.batches import Encoded, Messages
 from operators.control import Barrier, Flush, Restore
 from operators.side import Side
 
@@ -83,6 +83,7 @@ class Engine:
         self._ending = False
         self._doubt: Doubt | None = None
         self._last_commit = 0.0
+        self._unflushed = False  # anything was given to the stages since the last flush
         self._last_report = 0.0
         self._without_since: float | None = None
         self._interval = pace.snapshot_interval_s
@@ -141,7 +142,7 @@ class Engine:
             self._reset()
             time.sleep(BACKOFF_S)
             return False
-        self._opening = opened
+        self._opening, self._unflushed = opened, True
         self._reader.assign({number: each.position for number, each in self._ledger.partitions.items()})
         self._sides.begin()
         self._held = {}
@@ -234,18 +235,13 @@ class Engine:
         self._ending = True
         if self._opening:  # nothing was read yet
             return []
-        live = [each for each in self._ledger.partitions.items() if each[1].live]
-        keep = not self._stopping
-        barriers = [
-            Barrier(number, each.position, keep, each.parts.next_sweep())
-            for number, each in live
-            if keep or (each.moved and not self._ledger.snapshots.paused)
-        ]
-        return [*barriers, Flush(final=self._stopping)]
+        return [*self._ledger.last_barriers(keep=not self._stopping), Flush(self._stopping, self._ledger.live)]
 
     def _next_items(self) -> list[Any]:
         partitions = self._ledger.partitions
-        runs = self._held or self._reader.read(self.pace.batch_max, 0.0 if self._opening else self.pace.poll_s)
+        runs = self._held or self._sides.read(
+            self._reader, partitions, self.pace.batch_max, 0.0 if self._opening else self.pace.poll_s
+        )
         self._held = {}
         for number, partition in partitions.items():
             if not partition.live:  # side records may be all there is to roll forward over
@@ -255,24 +251,14 @@ class Engine:
             items += self._batches(number, partitions[number], run)
         items += self._sides.due(partitions)
         now = self._clock()
-        items += self._barriers(now)
-        if now - self._last_commit >= self.pace.commit_interval_s and (items or self._ledger.dirty):
-            items.append(Flush())
-            self._last_commit = now
+        items += self._ledger.barriers(now, self._interval)
+        self._unflushed = self._unflushed or bool(items or self._caught_up)
+        if now - self._last_commit >= self.pace.commit_interval_s and (self._unflushed or self._ledger.dirty):
+            items.append(Flush(live=self._ledger.live))
+            self._last_commit, self._unflushed = now, False
         if now - self._last_report >= 1.0:
             self._report(now)
         return items
-
-    def _barriers(self, now: float) -> list[Barrier]:
-        """The barriers that are due."""
-        snapshots, partitions = self._ledger.snapshots, self._ledger.partitions
-        barriers = []
-        for number, partition in partitions.items():
-            due = now - partition.barrier_time >= self._interval and partition.live and partition.moved
-            if due and not snapshots.paused and not snapshots.busy(number):
-                partition.note_barrier(now)
-                barriers.append(Barrier(number, partition.position, sweep=partition.parts.next_sweep()))
-        return barriers
 
     def _batches(self, number: int, partition: Partition, run: Run) -> list[Messages | Side]:
         """Cut a run at C: what lies below is rolled forward over, muted."""
@@ -292,21 +278,13 @@ class Engine:
                 self._caught_up.append(number)
             elif partition.position > before:
                 self._observer.restoring(number, 0.5 + partition.rolled_share / 2)
-        if messages and partition.live:
+        if messages and partition.live and not self._sides.keep(number, partition, messages):
             items.append(self._messages(number, messages, muted=False))
             partition.position = items[-1].span.next
         return items
 
     def _messages(self, number: int, messages: list[Any], *, muted: bool) -> Messages:
-        offsets = [message.offset() for message in messages]
-        return Messages(
-            Span(number, offsets[0], offsets[-1] + 1, muted),
-            self._reader.topic,
-            [message.value() for message in messages],
-            [message.key() for message in messages],
-            offsets,
-            [message.timestamp()[1] for message in messages],
-        )
+        return batch(self._reader.topic, number, messages, muted=muted)
 
     # -- the sink's side -----------------------------------------------------------------------------------------------
 
@@ -326,6 +304,9 @@ class Engine:
         elif isinstance(item, Side):
             raise TypeError(f"expected the last stage to end side records of {item.topic}, it passes them on")
         elif isinstance(item, Flush):
+            for each in item.encoded:
+                self._ledger.write(each)
+            self._unflushed = self._unflushed or bool(item.encoded)  # there may be more to say
             self._ledger.commit(self._member(), released=item.final)
             if self._ending:
                 self._ledger.settle()

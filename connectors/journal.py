@@ -86,6 +86,7 @@ class Pending:
         self._begin = dict(begin)
         self._end = dict(end)
         self._entries: list[Entry] = []
+        self._last: dict[str, int] = {}  # where the newest entry of each topic begins, and none before it later
         self._read = ""
 
     def read(self, text: str) -> None:
@@ -97,9 +98,11 @@ class Pending:
         topic = found.topic
         if topic not in self._end or found.next > self._end[topic]:
             return
-        self._entries = [each for each in self._entries if each.topic != topic or each.first < found.first]
+        if found.first <= self._last.get(topic, -1):
+            self._entries = [each for each in self._entries if each.topic != topic or each.first < found.first]
         if found.next > self._begin[topic]:
             self._entries.append(found)
+            self._last[topic] = found.first
 
     @property
     def topics(self) -> frozenset[str]:

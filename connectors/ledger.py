@@ -82,6 +82,35 @@ class Ledger:
         """Whether a commit would carry anything."""
         return self.snapshots.dirty or any(each.pending is not None for each in self.partitions.values())
 
+    @property
+    def live(self) -> dict[int, int]:
+        """The next record to be read of each partition that is live."""
+        return {number: each.position for number, each in self.partitions.items() if each.live}
+
+    def barriers(self, now: float, interval_s: float) -> list[Barrier]:
+        """Return the barriers that are due.
+
+        Args:
+            now: monotonic seconds.
+            interval_s: between two of one partition.
+        """
+        snapshots = self.snapshots
+        barriers = []
+        for number, partition in self.partitions.items():
+            due = now - partition.barrier_time >= interval_s and partition.live and partition.moved
+            if due and not snapshots.paused and not snapshots.busy(number):
+                partition.note_barrier(now)
+                barriers.append(Barrier(number, partition.position, sweep=partition.parts.next_sweep()))
+        return barriers
+
+    def last_barriers(self, *, keep: bool) -> list[Barrier]:
+        """Return the barriers of live partitions before an execution ends: to be kept in memory, or stored."""
+        return [
+            Barrier(number, each.position, keep, each.parts.next_sweep())
+            for number, each in self.partitions.items()
+            if each.live and (keep or (each.moved and not self.snapshots.paused))
+        ]
+
     def forget(self) -> None:
         """Give up everything that is not committed, and the connection."""
         try:

@@ -51,11 +51,15 @@ class Observed:
                 if count:
                     metrics.tiers.labels(flow, tier, label).inc(int(count))
         if isinstance(answer, Encoded):
-            for kind in answer.audited:
-                metrics.audit_records.labels(flow, kind).inc()
-                self._log.info("audited", partition=partition, kind=kind)
+            self.flushed(partition, answer)
         metrics.records_received.labels(flow, step, label).inc(read)
         metrics.records_sent.labels(flow, step, label).inc(read - rejected)
+
+    def flushed(self, partition: int, answer: Encoded) -> None:
+        """Count audit records; all others are counted where they are read."""
+        for kind in answer.audited:
+            self._metrics.audit_records.labels(self.flow, kind).inc()
+            self._log.info("audited", partition=partition, kind=kind)
 
     def measured(self, partition: int, measurements: Iterable[Measurement]) -> None:
         """Show a stage's own figures."""

@@ -192,11 +192,6 @@ class Partition:
         )
 
     @property
-    def next_live(self) -> int | None:
-        """The next record to be read; None while this is rolled forward."""
-        return self.position if self.live else None
-
-    @property
     def rolled_share(self) -> float:
         """How much of what is rolled forward over is done, 0 to 1."""
         opened = self.opened

@@ -1,12 +1,13 @@
 """Reads partitions from given offsets: never asks the group where to start, never jumps when an offset is gone."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from confluent_kafka import KafkaError, KafkaException, TopicPartition
 
 from connectors.clients import groupless
+from operators.batches import Messages, Span
 
 
 class OffsetGone(RuntimeError):
@@ -23,6 +24,19 @@ class Run:
 
     messages: list[Any] = field(default_factory=list)
     end: int | None = None  # the end-of-partition offset, when it was reached
+
+
+def batch(topic: str, partition: int, messages: Sequence[Any], *, muted: bool) -> Messages:
+    """Return consecutive records, at least one, as a batch for the stages."""
+    offsets = [message.offset() for message in messages]
+    return Messages(
+        Span(partition, offsets[0], offsets[-1] + 1, muted),
+        topic,
+        [message.value() for message in messages],
+        [message.key() for message in messages],
+        offsets,
+        [message.timestamp()[1] for message in messages],
+    )
 
 
 class Reader:

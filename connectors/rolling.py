@@ -7,8 +7,11 @@ from connectors.journal import Entry
 from connectors.partition import Partition
 from connectors.reader import Run
 
-SIDES_AT_ONCE = 8
-"""Stretches of side records that are held in memory at once."""
+SIDES_AT_ONCE = 40_000
+"""Side records that are held in memory at once, but for the last stretch of them."""
+
+STRETCHES_AT_ONCE = 256
+"""Stretches that are given to the stages at once, however short."""
 
 
 def _offset(message: Any) -> int:
@@ -30,14 +33,15 @@ def roll_forward(partition: Partition, run: Run) -> tuple[list[list[Any] | Entry
     reached = max(partition.position, run.end or 0, run.messages[-1].offset() + 1 if run.messages else 0)
     below = run.messages[: bisect_left(run.messages, goal, key=_offset)]
     found: list[list[Any] | Entry] = []
-    done = sides = 0
-    while entries and entries[0].at <= reached and sides < SIDES_AT_ONCE:
+    done = sides = stretches = 0
+    while entries and entries[0].at <= reached and sides < SIDES_AT_ONCE and stretches < STRETCHES_AT_ONCE:
         cut = bisect_left(below, entries[0].at, done, key=_offset)
         if cut > done:
             found.append(below[done:cut])
+        sides += entries[0].records
+        stretches += 1
         found.append(entries.popleft())
         done = cut
-        sides += 1
     again = bool(entries) and entries[0].at <= reached
     if done < len(below) and not again:
         found.append(below[done:])

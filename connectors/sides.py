@@ -4,112 +4,31 @@ A side topic has as many partitions as the input; its partition p belongs to the
 handed to the stages between two batches, at most about once a second; the journal says where (connectors/journal.py).
 """
 
-import time
-from collections import deque
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any
 
-from confluent_kafka import KafkaError, KafkaException, TopicPartition
+from confluent_kafka import KafkaError, KafkaException
 
-from connectors.clients import groupless
 from connectors.journal import Entry, Journal, JournalUnusable, Pending, checksum
+from connectors.merging import Merging
+from connectors.past import Past
 from connectors.progress import Progress, SnapshotPlace
 from connectors.reader import CannotStart, OffsetGone, Reader, Run
+from connectors.standing import HasSides, SidePlaces, SideTopics, Standing
+from operators.batches import Messages
 from operators.side import Side
 
-WAIT_S = 30.0
-"""How long nothing may come from a side topic before the broker is taken to be stuck."""
+SOON_MS = 50
+"""How soon the broker tells that a partition has nothing new, where others may wait for that."""
+
+__all__ = ["SOON_MS", "HasSides", "SideInputs", "SidePlaces", "SideTopics", "Standing"]
 
 _GIVE_UP = (
     "give the history up: reset the offsets of the flow's group with kafka-consumer-groups, and the state starts empty "
     "there, the side topics where `start` says."
 )
 
-_NO_MORE = (KafkaError._PARTITION_EOF, KafkaError._AUTO_OFFSET_RESET)  # noqa: SLF001  librdkafka's public names
-
 _QUEUE = {"queued.min.messages": 10_000, "queued.max.messages.kbytes": 8_192}
-
-
-@dataclass(frozen=True, slots=True)
-class SideTopics:
-    """What a flow reads beside its input.
-
-    Attributes:
-        names: full names by short name.
-        journal: full name of the journal.
-        setting: what switches the reading on and off, for messages.
-        interval_s: least time between two readings.
-        most: records at once.
-        at_end: whether a partition without a past begins at the end.
-    """
-
-    names: Mapping[str, str] = field(default_factory=dict)
-    journal: str = ""
-    setting: str = ""
-    interval_s: float = 1.0
-    most: int = 5_000
-    at_end: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class SidePlaces:
-    """Where the side inputs of a partition stand; all offsets by short name of the topic.
-
-    Attributes:
-        committed: next to be applied.
-        begin: where the flow began.
-        journal_begin: from where in the journal to roll forward from `begin`.
-        journal: from where in the journal to roll forward from any later snapshot.
-        entries: what is to be applied while rolling forward, in order.
-    """
-
-    committed: Mapping[str, int] = field(default_factory=dict)
-    begin: Mapping[str, int] = field(default_factory=dict)
-    journal_begin: int = 0
-    journal: int = 0
-    entries: tuple[Entry, ...] = ()
-
-
-class Standing:
-    """Where the side inputs of one partition stand while it is this process's.
-
-    Attributes:
-        positions: next to be read, by topic.
-        written: next to be committed: what lies below was applied, and lies in a transaction.
-        journal: from where in the journal to roll forward from a snapshot taken now.
-        entries: still to be applied while rolling forward.
-        at_barrier: positions at the newest barrier.
-    """
-
-    __slots__ = ("at_barrier", "entries", "journal", "positions", "written")
-
-    def __init__(self, places: SidePlaces) -> None:
-        self.positions = dict(places.committed)
-        self.written = dict(places.committed)
-        self.journal = places.journal
-        self.entries = deque(places.entries)
-        self.at_barrier: dict[str, int] = {} if places.entries else dict(places.committed)
-
-    @property
-    def moved(self) -> bool:
-        """Whether anything was applied since the newest barrier."""
-        return self.positions != self.at_barrier
-
-
-class HasSides(Protocol):
-    """One partition of the input.
-
-    Attributes:
-        sides: where its side inputs stand.
-    """
-
-    sides: Standing
-
-    @property
-    def next_live(self) -> int | None:
-        """The next record of the input to be read; None while it is rolled forward."""
-        ...
 
 
 class SideInputs:
@@ -124,13 +43,15 @@ class SideInputs:
             clock: monotonic seconds.
         """
         self._topics = topics
-        self._config = {**_QUEUE, **config}
+        soon = {"fetch.wait.max.ms": SOON_MS} if topics.ordered else {}
+        self._config = {**_QUEUE, **soon, **config}
         self._readers = {short: Reader(self._config, full) for short, full in topics.names.items()}
         self._journal = Journal(config, topics.journal)
         self._clock = clock
         self._live: frozenset[int] | None = None
         self._read_at = float("-inf")
-        self._past: dict[tuple[int, str], _Past] = {}
+        self._past: dict[tuple[int, str], Past] = {}
+        self._merging = Merging(topics, self._readers, self._read, self._next, clock) if topics.ordered else None
 
     # -- taking over ---------------------------------------------------------------------------------------------------
 
@@ -193,7 +114,7 @@ class SideInputs:
         for topic, reader in self._readers.items():
             low, high = reader.bounds(partition)
             if topic not in reached:
-                begin[topic] = reached[topic] = high if self._topics.at_end else low
+                begin[topic] = reached[topic] = high if self._topics.begins_at_end(topic) else low
             elif reached[topic] > high:
                 raise CannotStart(
                     f"{reader.topic}[{partition}]: applied up to {reached[topic]}, which lies beyond the end of the "
@@ -237,7 +158,7 @@ class SideInputs:
         """
         key = (number, entry.topic)
         if key not in self._past:
-            self._past[key] = _Past(self._config, self._topics.names[entry.topic], number)
+            self._past[key] = Past(self._config, self._topics.names[entry.topic], number)
         messages = self._past[key].take(entry.first, entry.next)
         side = self._side(number, entry.topic, entry.at, entry.first, messages, muted=True)
         found = checksum(side.offsets, side.keys, side.values)
@@ -254,9 +175,43 @@ class SideInputs:
     def begin(self) -> None:
         """An assignment begins: where to read is asked anew."""
         self._live = None
+        if self._merging is not None:
+            self._merging.begin()
         self._close_past(set())
 
-    def due(self, partitions: Mapping[int, HasSides]) -> list[Side]:
+    def read(self, reader: Reader, partitions: Mapping[int, HasSides], limit: int, timeout_s: float) -> dict[int, Run]:
+        """Read the input: less of it where records of it are kept here already.
+
+        Args:
+            reader: of the input.
+            partitions: by number.
+            limit: records.
+            timeout_s: how long to wait if there is nothing to do.
+
+        Raises:
+            OffsetGone, KafkaException: as the reader does.
+        """
+        if self._merging is None:
+            return reader.read(limit, timeout_s)
+        return self._merging.read(reader, partitions, limit, timeout_s)
+
+    def keep(self, number: int, partition: HasSides, messages: list[Any]) -> bool:
+        """Keep live records of the input, if they are to wait for others: then `due` returns them.
+
+        Args:
+            number: partition.
+            partition: it.
+            messages: records, in their order.
+
+        Returns:
+            Whether they were kept.
+        """
+        if self._merging is None:
+            return False
+        self._merging.keep(number, partition, messages)
+        return True
+
+    def due(self, partitions: Mapping[int, HasSides]) -> list[Messages | Side]:
         """Return what is new, if it is time to look: it is applied where each partition stands.
 
         Args:
@@ -266,26 +221,26 @@ class SideInputs:
             OffsetGone: records expired before they were applied.
             KafkaException: the broker does not give what it has.
         """
-        if not self._readers or self._clock() - self._read_at < self._topics.interval_s:
+        now = self._clock()
+        looks = now - self._read_at >= self._topics.interval_s
+        if not self._readers or not (looks or self._merging is not None):
             return []
-        self._read_at = self._clock()
-        live = frozenset(number for number, each in partitions.items() if each.next_live is not None)
-        if live != self._live:
+        if looks:
+            self._read_at = now
+        live = frozenset(number for number, each in partitions.items() if each.live)
+        changed = live != self._live
+        if changed:
             self._live = live
             self._close_past(set(partitions) - live)
-            for topic, reader in self._readers.items():
-                reader.assign({number: partitions[number].sides.positions[topic] for number in live})
-        sides = []
+        if self._merging is not None:
+            return self._merging.due({number: partitions[number] for number in live}, now, looks=looks)
+        sides: list[Messages | Side] = []
         for topic, reader in self._readers.items():
+            if changed:
+                reader.assign({number: partitions[number].sides.positions[topic] for number in live})
             for number, run in self._read(reader).items():
-                if not run.messages or number not in live:
-                    continue
-                partition = partitions[number]
-                at, positions = partition.next_live, partition.sides.positions
-                assert at is not None, "it is live"
-                side = self._side(number, topic, at, positions[topic], run.messages, muted=False)
-                positions[topic] = side.next
-                sides.append(side)
+                if run.messages and number in live:
+                    sides.append(self._next(number, partitions[number], topic, run.messages))
         return sides
 
     def lags(self, partitions: Mapping[int, HasSides]) -> Iterable[tuple[int, str, int]]:
@@ -301,6 +256,13 @@ class SideInputs:
         self._close_past(set())
         for reader in self._readers.values():
             reader.close()
+
+    def _next(self, number: int, partition: HasSides, topic: str, messages: list[Any]) -> Side:
+        """Return the next records of a topic, to be applied where the partition stands."""
+        positions = partition.sides.positions
+        side = self._side(number, topic, partition.position, positions[topic], messages, muted=False)
+        positions[topic] = side.next
+        return side
 
     def _read(self, reader: Reader) -> dict[int, Run]:
         try:
@@ -330,47 +292,3 @@ class SideInputs:
     def _close_past(self, needed: set[int]) -> None:
         for key in [key for key in self._past if key[0] not in needed]:
             self._past.pop(key).close()
-
-
-class _Past:
-    """Reads stretches of one partition of a side topic once more, one after the other."""
-
-    def __init__(self, config: Mapping[str, Any], topic: str, partition: int) -> None:
-        self._place = (topic, partition)
-        self._consumer = groupless(config, f"{topic}-reader", **{"auto.offset.reset": "error"})
-        self._at: int | None = None
-        self._ahead: deque[Any] = deque()
-
-    def take(self, first: int, after: int) -> list[Any]:
-        """Return the records from `first` up to, and without, `after`; fewer if they are gone."""
-        if self._at != first:
-            low, _ = self._consumer.get_watermark_offsets(TopicPartition(*self._place), timeout=WAIT_S)
-            self._ahead.clear()
-            self._consumer.assign([TopicPartition(*self._place, max(first, low))])
-        self._at = after
-        found: list[Any] = []
-        deadline = time.monotonic() + WAIT_S
-        ended = False
-        while True:
-            while self._ahead and self._ahead[0].offset() < after:
-                found.append(self._ahead.popleft())
-            if ended or self._ahead or (found and found[-1].offset() == after - 1):
-                return found
-            messages = self._consumer.consume(1_000, 0.2)
-            if messages:
-                deadline = time.monotonic() + WAIT_S
-            elif time.monotonic() > deadline:
-                why = f"nothing came from {self._place[0]} for {WAIT_S:.0f} s"
-                raise KafkaException(KafkaError(KafkaError._TIMED_OUT, why))  # noqa: SLF001  its public name
-            for message in messages:
-                error = message.error()
-                if error is None:
-                    self._ahead.append(message)
-                elif error.code() in _NO_MORE:
-                    ended = True
-                elif not error.retriable():
-                    raise KafkaException(error)
-
-    def close(self) -> None:
-        """Disconnect."""
-        self._consumer.close()

@@ -1,8 +1,10 @@
 """Control items: they travel with the batches through every stage, in order, so a snapshot is a barrier by design."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from operators.batches import Encoded
 from operators.parts import EVERYTHING, Sweep
 from operators.state import State
 
@@ -55,11 +57,20 @@ class Barrier:
     seconds: float = 0.0
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Flush:
-    """The sink commits what it holds. `final`: the process is about to let its partitions go in good order."""
+    """Stages may add records (`operators.stage.WritesAtFlush`); the sink writes those, and commits what it holds.
+
+    Attributes:
+        final: the process is about to let its partitions go in good order.
+        live: for each partition of which anything may be written, the next record of its input: all below it were
+            answered. One that is rolled forward is not among them.
+        encoded: filled on the way.
+    """
 
     final: bool = False
+    live: Mapping[int, int] = field(default_factory=dict)
+    encoded: list[Encoded] = field(default_factory=list)
 
 
 Control = Restore | Barrier | Flush

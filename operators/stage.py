@@ -1,12 +1,14 @@
 """The thin Bytewax operator: one state per partition, control items handled the same way for every stage."""
 
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from time import perf_counter
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import bytewax.operators as op
 from bytewax.dataflow import Stream, operator
 
+from operators.batches import Encoded, Span
 from operators.control import Barrier, Flush, Restore, StageSnapshot
 from operators.parts import Changes
 from operators.side import EndsSides, Side, TakesSides
@@ -18,6 +20,10 @@ class Observer(Protocol):
 
     def batch(self, step: str, partition: int, batch: Any, answer: Any, seconds: float) -> None:
         """A stage answered a live batch."""
+        ...
+
+    def flushed(self, partition: int, answer: Encoded) -> None:
+        """A stage added records at a flush."""
         ...
 
     def measured(self, partition: int, measurements: Iterable[Measurement]) -> None:
@@ -39,6 +45,9 @@ class Silent:
     def batch(self, step: str, partition: int, batch: Any, answer: Any, seconds: float) -> None:
         """Ignore."""
 
+    def flushed(self, partition: int, answer: Encoded) -> None:
+        """Ignore."""
+
     def measured(self, partition: int, measurements: Iterable[Measurement]) -> None:
         """Ignore."""
 
@@ -47,6 +56,31 @@ class Silent:
 
     def fresh(self, step: str, partition: int, *, mismatch: bool) -> None:
         """Ignore."""
+
+
+@runtime_checkable
+class WritesAtFlush(Protocol):
+    """A stage with something to write that answers no record: as what its totals are by now.
+
+    When that is depends on the clock, so it is no part of what is written again byte for byte after a kill. What is
+    said must follow from the state, and it must do no harm to say it twice, or a later one in its place.
+    """
+
+    def at_flush(self, partition: int) -> Encoded | None:
+        """Return records for the transaction that is about to be committed, or None.
+
+        Called about as often as there are commits while anything happens, and again as long as there was an answer, so
+        that much may be said a little at a time; only where the partition is live, and after everything before it in
+        the stream. It may note what was said: a snapshot may or may not hold that note, and a kill loses both.
+
+        Args:
+            partition: Kafka partition of the input.
+
+        Returns:
+            The records; `beside` as of any other answer, so one with an audit chain gives its head. The span is put in
+            by the caller: no input, where the partition stands.
+        """
+        ...
 
 
 class Task:
@@ -79,13 +113,22 @@ class Tasks:
         elif isinstance(item, Barrier):
             self._take_part(item)
         elif isinstance(item, Flush):
-            for partition, task in self.tasks.items():
-                self.observer.measured(partition, task.stage.measurements())
+            self._flush(item)
         elif isinstance(item, Side):
             return self._pass_on(item)
         else:
             return self._process(item)
         return item
+
+    def _flush(self, flush: Flush) -> None:
+        for partition, task in self.tasks.items():
+            at = flush.live.get(partition)
+            if at is not None and isinstance(task.stage, WritesAtFlush):
+                found = task.stage.at_flush(partition)
+                if found is not None:
+                    flush.encoded.append(replace(found, span=Span(partition, at, at)))
+                    self.observer.flushed(partition, found)
+            self.observer.measured(partition, task.stage.measurements())
 
     def _process(self, batch: Any) -> Any:
         span = batch.span

@@ -1,7 +1,8 @@
 """The topic `experiments.definitions`, read as a whole and written by one at a time."""
 
 import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import msgspec
@@ -20,15 +21,17 @@ _encode = msgspec.json.Encoder().encode
 
 
 class Held(NamedTuple):
-    """What the topic holds.
+    """What the topic holds, or one partition of it.
 
     Attributes:
         newest: definitions by id.
         unreadable: keys whose newest record is no definition that this Tidegate can read.
+        missing: partitions that do not hold the newest definition, by its id.
     """
 
     newest: dict[str, Definition]
     unreadable: set[str]
+    missing: Mapping[str, Sequence[int]] = MappingProxyType({})
 
     def of(self, name: str) -> Definition | None:
         """Return a definition, or None if there is none.
@@ -52,13 +55,35 @@ def held(settings: Settings) -> Held:
     """
     topic = full_name(settings, TOPIC)
     partitions = partitions_of(Admin(settings, "experiments").partitions(), topic)
-    found = Held({}, set())
+    each = [Held({}, set()) for _ in range(partitions)]
     with err().status("reading definitions"):
         for message in read(plain_consumer(settings, "experiments"), topic, partitions, beginning=True, to_end=True):
-            _take(found, (message.key() or b"").decode(errors="replace"), message.value())
+            _take(each[message.partition()], (message.key() or b"").decode(errors="replace"), message.value())
+    found = together(each)
     if found.unreadable:
         err().print(f"not definitions that can be read: {counted(len(found.unreadable), 'record')} of {topic}")
     return found
+
+
+def together(each: Sequence[Held]) -> Held:
+    """Return what the partitions hold together: of each experiment the highest version.
+
+    All hold the same, unless an older Tidegate wrote to one alone, or partitions were added.
+
+    Args:
+        each: partition.
+    """
+    newest: dict[str, Definition] = {}
+    for one in (one for partition in each for one in partition.newest.values()):
+        before = newest.get(one.id)
+        if before is None or (one.version, one.timestamp) > (before.version, before.timestamp):
+            newest[one.id] = one
+    missing = {
+        name: gaps
+        for name, one in newest.items()
+        if (gaps := [number for number, partition in enumerate(each) if partition.newest.get(name) != one])
+    }
+    return Held(newest, set().union(*(partition.unreadable for partition in each)), missing)
 
 
 def _take(found: Held, key: str, value: bytes | None) -> None:
@@ -78,23 +103,32 @@ def _take(found: Held, key: str, value: bytes | None) -> None:
 
 
 class Writer:
-    """Publishes definitions, all or none. Whoever becomes the writer next ends this one, so none overwrites unseen."""
+    """Publishes definitions to every partition, since every task needs all of them; all or none.
+
+    Whoever becomes the writer next ends this one, so none overwrites unseen.
+    """
 
     def __init__(self, settings: Settings) -> None:
         """Become the writer.
 
         Raises:
+            CommandError: there is no such topic.
             KafkaException: the broker does not answer, or does not let us.
         """
         self._topic = full_name(settings, TOPIC)
+        self._partitions = range(partitions_of(Admin(settings, "experiments").partitions(), self._topic))
         self._transactions = settings.kafka.delivery == "exactly_once"
         own = {"transactional.id": f"{settings.kafka.prefix}tidegate.experiments"} if self._transactions else {}
         self._producer: Any = plain_producer(settings, "experiments", **own)
         if self._transactions:
             self._producer.init_transactions(3 * ANSWER_S)
 
-    def publish(self, definitions: Sequence[Definition]) -> None:
+    def publish(self, definitions: Sequence[Definition], only: Mapping[str, Sequence[int]] | None = None) -> None:
         """Publish, and wait until it is done.
+
+        Args:
+            definitions: each once.
+            only: partitions by id, of those that need not go to all.
 
         Raises:
             CommandError: somebody else became the writer since, or not all was delivered.
@@ -106,7 +140,9 @@ class Writer:
             told["on_delivery"] = lambda error, _: failed.append(error.str()) if error else None
         with self._one_transaction():
             for one in definitions:
-                self._producer.produce(self._topic, _encode(one), one.id.encode(), timestamp=one.timestamp, **told)
+                key, value = one.id.encode(), _encode(one)
+                for number in (only or {}).get(one.id, self._partitions):
+                    self._producer.produce(self._topic, value, key, number, timestamp=one.timestamp, **told)
         if not self._transactions and (self._producer.flush(3 * ANSWER_S) or failed):
             raise CommandError(f"not delivered: {failed[0] if failed else 'the broker does not answer'}")
 

@@ -3,6 +3,7 @@
 import argparse
 import json
 import time
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -11,7 +12,7 @@ from rich.table import Table
 
 from flows.cli import FAILED, OK
 from flows.commands import CommandError
-from flows.commands._definitions import Writer, held
+from flows.commands._definitions import Held, Writer, held
 from flows.commands._shared import cell, counted, err, out, settings_of
 from flows.experiment_changes import applied, differences, ended, refusals, state
 from flows.experiment_files import load_experiments
@@ -63,11 +64,7 @@ def apply(settings: Settings, definitions: list[Definition], *, dry: bool) -> in
     if problems:
         err().print("Nothing was published.")
         return FAILED
-    new = [applied(old, one, now) for old, one in changes if differences(old, one)]
-    if writer is not None and new:
-        writer.publish(new)
-    for old, one in changes:
-        _say(old, one, now)
+    _publish(writer, there, changes, now)
     if dry:
         out().print("dry run: nothing was published")
     return OK
@@ -76,14 +73,13 @@ def apply(settings: Settings, definitions: list[Definition], *, dry: bool) -> in
 def stop(settings: Settings, name: str, *, dry: bool) -> int:
     """Do `tidegate experiments stop`; an experiment that has ended stays as it is."""
     writer = None if dry else Writer(settings)
-    old = held(settings).of(name)
+    there = held(settings)
+    old = there.of(name)
     if old is None:
         raise CommandError(f"there is no experiment {name}; `tidegate experiments list` shows those there are")
     now = _now()
     one = old if state(old, now) == "ended" else ended(old, now)
-    if writer is not None and one is not old:
-        writer.publish([applied(old, one, now)])
-    _say(old, one, now)
+    _publish(writer, there, [(old, one)], now)
     if dry:
         out().print("dry run: nothing was published")
     return OK
@@ -119,10 +115,28 @@ def show(settings: Settings, *, as_json: bool) -> int:
     return OK
 
 
-def _say(old: Definition | None, new: Definition, now_ms: int) -> None:
+def _publish(
+    writer: Writer | None, there: Held, changes: list[tuple[Definition | None, Definition]], now_ms: int
+) -> None:
+    """Publish what is new, and what is not to partitions where it is missing; say which is which."""
+    new, again = [], []
+    for old, one in changes:
+        if differences(old, one):
+            new.append(applied(old, one, now_ms))
+        elif old is not None and old.id in there.missing:
+            again.append(old)
+    if writer is not None and new + again:
+        writer.publish(new + again, {one.id: there.missing[one.id] for one in again})
+    for old, one in changes:
+        _say(old, one, now_ms, there.missing.get(one.id, ()))
+
+
+def _say(old: Definition | None, new: Definition, now_ms: int, missing: Sequence[int]) -> None:
     changes, console = differences(old, new), out()
     if not changes:
         console.print(f"unchanged  {new.id}, version {old.version if old else 0}")
+        if missing:
+            console.print(f"  published to partitions that did not hold it: {', '.join(map(str, missing))}")
         return
     version = applied(old, new, now_ms).version
     console.print(f"{'changed' if old else 'new':9}  {new.id}, version {version}")

@@ -22,7 +22,7 @@ from connectors.ledger import Ledger
 from connectors.membership import Membership
 from connectors.observed import Observed
 from connectors.reader import Reader
-from connectors.sides import SideInputs
+from connectors.sides import SOON_MS, SideInputs
 from connectors.takeover import CannotStart, OffsetGone, Takeover
 from flows import explanations, rekey, risk
 from flows.commands._shared import full_name
@@ -108,7 +108,10 @@ def assemble(
         sides=sides,
     )  # fmt: skip
     ledger = Ledger(flow, plan.topic, _named(settings), plan.store, observer, time.monotonic, plan.sides.journal)
-    return Engine(flow, ledger, Reader(config, plan.topic), takeover, sides, connect, join, observer, plan.pace)
+    # Where others wait for it the end of a partition must be told soon (connectors/merging.py).
+    soon = {"fetch.wait.max.ms": SOON_MS} if plan.sides.ordered else {}
+    reader = Reader({**soon, **config}, plan.topic)
+    return Engine(flow, ledger, reader, takeover, sides, connect, join, observer, plan.pace)
 
 
 def _named(settings: Settings) -> Callable[[str], str]:

@@ -75,6 +75,7 @@ class Worker:
 
     def __init__(self, number: int, flow: Flow) -> None:
         self.number, self.flow = number, flow
+        flow.fresh = True  # it is killed while it starts, too
         self.wanted = True
         self._read = 0
         self.start()

@@ -14,6 +14,7 @@ from typing import ClassVar
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic
+from forked import Forked, fork
 from server import free_ports
 
 from schemas import registry
@@ -105,9 +106,11 @@ class Flow:
     Attributes:
         command: how it is started.
         environment: of the process; what is changed counts from the next start.
+        fresh: whether each start imports everything anew (tests/broker/forked.py).
     """
 
     started: ClassVar[list["Flow"]] = []
+    fresh = False
 
     def __init__(self, bootstrap: str, prefix: str, log: Path, **settings: str) -> None:
         self.bootstrap, self.prefix, self.log = bootstrap, prefix, log
@@ -124,11 +127,19 @@ class Flow:
             **settings,
         }
         self.command = [sys.executable, "-m", "flows", "run", "risk"]
-        self.process: subprocess.Popen[bytes] | None = None
+        self.process: subprocess.Popen[bytes] | Forked | None = None
+
+    def missed_soon(self) -> "Flow":
+        """Let the group notice a kill after 2 s, as in chaos tests, and not after 6: nothing but waiting is less."""
+        self.command[1:3] = [str(ROOT / "tests" / "broker" / "saboteur.py"), "--session-ms", "2000"]
+        return self
 
     def start(self) -> "Flow":
-        with self.log.open("ab") as log:
-            self.process = subprocess.Popen(self.command, env=self.environment, cwd=ROOT, stdout=log, stderr=log)
+        if self.fresh or os.environ.get("TIDEGATE_TEST_FRESH"):
+            with self.log.open("ab") as log:
+                self.process = subprocess.Popen(self.command, env=self.environment, cwd=ROOT, stdout=log, stderr=log)
+        else:
+            self.process = fork(self.command, self.environment, self.log)
         Flow.started.append(self)
         return self
 

@@ -72,7 +72,7 @@ def test_a_reader_finds_the_same_after_kill_9_at_random_moments(bootstrap, prefi
     rng = random.Random(11)
     counts = [0] * PARTITIONS
     for start in range(0, EVENTS, EVENTS // 4):
-        flow = Flow(bootstrap, prefix, tmp_path / "log", **QUICK).start()
+        flow = Flow(bootstrap, prefix, tmp_path / "log", **QUICK).missed_soon().start()
         flow.wait_ready()
         for at in range(start, start + EVENTS // 4, 500):
             sent = publish(bootstrap, prefix, stream[at : at + 500])
@@ -125,7 +125,7 @@ def test_an_aborted_transaction_is_not_seen_and_is_answered_again(bootstrap, pre
     stream = _stream(2_000)
     counts = publish(bootstrap, prefix, stream[:1_000])
     slow = {"TIDEGATE_RISK__COMMIT_INTERVAL_MS": "5000"}
-    flow = Flow(bootstrap, prefix, tmp_path / "log", **slow).start()
+    flow = Flow(bootstrap, prefix, tmp_path / "log", **slow).missed_soon().start()
     flow.wait_answered(counts)  # the next commit is not due for 5 s
     sent = flow.metric("tidegate_records_sent_total")
     counts = [one + more for one, more in zip(counts, publish(bootstrap, prefix, stream[1_000:]), strict=True)]

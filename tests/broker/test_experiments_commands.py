@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 import msgspec
 import pytest
 from commands import records
+from confluent_kafka import Producer
 
 from flows.commands import CommandError
 from flows.commands._definitions import Writer, held
@@ -22,6 +23,8 @@ def at(hours):
 
 
 STARTED = at(-1)
+PARTITIONS = 4
+"""As `tidegate topics create` makes them."""
 
 
 @pytest.fixture
@@ -53,10 +56,12 @@ def test_a_new_definition_is_published_under_its_id_and_again_is_not(tidegate, f
 
     assert tidegate("experiments", "apply", path)[:2] == (0, "new        button, version 1\n")
     assert tidegate("experiments", "apply", path)[:2] == (0, "unchanged  button, version 1\n")
-    (message,) = records(bootstrap, f"{prefix}experiments.definitions", 1)
-    one = msgspec.json.decode(message.value(), type=Definition)
-    assert (message.key(), one.id, one.version) == (b"button", "button", 1)
-    assert one.timestamp == message.timestamp()[1] >= before
+    messages = records(bootstrap, f"{prefix}experiments.definitions", PARTITIONS)
+    assert sorted(message.partition() for message in messages) == list(range(PARTITIONS))
+    assert {(message.key(), message.value()) for message in messages} == {(b"button", messages[0].value())}
+    one = msgspec.json.decode(messages[0].value(), type=Definition)
+    assert (one.id, one.version) == ("button", 1)
+    assert one.timestamp == messages[0].timestamp()[1] >= before
     assert [(each["version"], each["timestamp"]) for each in listed(tidegate)] == [(1, one.timestamp)]
 
 
@@ -67,6 +72,30 @@ def test_a_change_of_the_future_gets_the_next_version_and_is_shown(tidegate, fil
     assert (code, shown.splitlines()[0]) == (0, "changed    button, version 2")
     assert shown.splitlines()[1].startswith('  phases: [{"start":')
     assert [(one["version"], len(one["phases"]), one["state"]) for one in listed(tidegate)] == [(2, 2, "running")]
+
+
+def test_a_definition_that_is_missing_in_partitions_is_shown_and_published_there_once(
+    tidegate, file, bootstrap, prefix
+):
+    """As an older Tidegate left it: in the one partition that its key falls on."""
+    tidegate("experiments", "apply", file())
+    topic = f"{prefix}experiments.definitions"
+    whole = held(load_settings(None, {"TIDEGATE_KAFKA__BOOTSTRAP": bootstrap, "TIDEGATE_KAFKA__PREFIX": prefix}))
+    producer = Producer({"bootstrap.servers": bootstrap})
+    for partition in range(1, PARTITIONS):
+        producer.produce(topic, None, b"button", partition)
+    producer.flush(20)
+
+    missing = "  published to partitions that did not hold it: 1, 2, 3\n"
+    assert [one["id"] for one in listed(tidegate)] == ["button"]
+    assert tidegate("experiments", "apply", "--dry-run", file())[1].startswith("unchanged")
+    assert tidegate("experiments", "apply", file())[:2] == (0, f"unchanged  button, version 1\n{missing}")
+    assert tidegate("experiments", "apply", file())[:2] == (0, "unchanged  button, version 1\n")
+    found = records(bootstrap, topic, 3 * PARTITIONS - 2)
+    newest = {message.partition(): message.value() for message in found}
+    assert [msgspec.json.decode(newest[at], type=Definition) for at in range(PARTITIONS)] == [
+        whole.newest["button"]
+    ] * PARTITIONS
 
 
 def test_a_dry_run_shows_what_would_change_and_publishes_nothing(tidegate, file):

@@ -71,7 +71,7 @@ def test_the_risk_flow_killed_at_random_writes_what_its_stages_answer_given_the_
     config = GeneratorConfig(seed=5, users=400, out_of_order=0.02, duplicates=0.01, garbage=0.01)
     planted = list(itertools.islice(Generator(config).events(), 16_000))
     rng = random.Random(9)
-    flow = Flow(bootstrap, prefix, tmp_path / "log", **SOMETIMES, **SOON).start().wait_ready()
+    flow = Flow(bootstrap, prefix, tmp_path / "log", **SOMETIMES, **SOON).missed_soon().start().wait_ready()
     done, labelled = [0] * PARTITIONS, [0] * PARTITIONS
     for at in range(0, len(planted), 1_000):
         part = [

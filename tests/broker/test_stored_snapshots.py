@@ -33,7 +33,7 @@ def test_a_large_state_is_written_in_parts_and_restored_from_them(bootstrap, pre
     """8,000 users are 13 MB, more than is written whole; then only a hundred of them do anything."""
     create_topics(bootstrap, prefix)
     counts = publish(bootstrap, prefix, events(0, 8_000, 8_000))
-    flow = Flow(bootstrap, prefix, tmp_path / "log", **OFTEN).start()
+    flow = Flow(bootstrap, prefix, tmp_path / "log", **OFTEN).missed_soon().start()
     flow.wait_answered(counts)
     for wave in range(6):
         more = publish(bootstrap, prefix, events(8_000 * (wave + 1), 100, 8_000))

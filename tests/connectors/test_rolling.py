@@ -5,7 +5,7 @@ import random
 from connectors.journal import Entry
 from connectors.partition import Partition
 from connectors.reader import Run
-from connectors.rolling import SIDES_AT_ONCE, roll_forward
+from connectors.rolling import SIDES_AT_ONCE, STRETCHES_AT_ONCE, roll_forward
 from connectors.sides import SidePlaces
 from connectors.takeover import Opened
 
@@ -83,13 +83,13 @@ def test_the_end_of_the_log_is_enough():
 
 
 def test_many_side_records_are_not_held_at_once():
-    partition = opened(10, 12, *[10] * (2 * SIDES_AT_ONCE + 1))
+    partition = opened(10, 12, *[10] * (2 * STRETCHES_AT_ONCE + 1))
     run = Run([Message(10), Message(11)])
     sizes = []
     while not partition.live:
         stretches, _ = roll_forward(partition, run)
         sizes.append(sum(isinstance(each, Entry) for each in stretches))
-    assert sizes == [SIDES_AT_ONCE, SIDES_AT_ONCE, 1]
+    assert sizes == [STRETCHES_AT_ONCE, STRETCHES_AT_ONCE, 1]
 
 
 def test_wherever_the_input_is_cut_the_order_is_the_same():
@@ -109,3 +109,11 @@ def test_wherever_the_input_is_cut_the_order_is_the_same():
         if partition.live:
             assert found == [word for _, word in sorted(keyed, key=lambda each: each[0])]
             assert left == offsets[len(below) :]
+
+
+def test_large_stretches_are_given_out_a_few_at_a_time():
+    large = SIDES_AT_ONCE // 3 + 1
+    entries = tuple(Entry("labels", 10, at * large, (at + 1) * large, large, "") for at in range(4))
+    partition = Partition.of(Opened(0, 10, 12, 0, (), sides=SidePlaces({"labels": 1}, {}, 0, 0, entries)), "risk", 0.0)
+    stretches, again = roll_forward(partition, Run([Message(10), Message(11)]))
+    assert (len(stretches), again) == (3, True)

@@ -117,6 +117,11 @@ def test_a_partition_without_a_past_begins_where_the_flow_does(made, at_end, pla
     assert opened(found) == SidePlaces({"labels": place}, {"labels": place}, 50, 50)
 
 
+def test_a_topic_that_comes_ahead_begins_at_the_beginning_wherever_the_flow_does(made):
+    found, _, _ = made(at_end=True, ahead=frozenset({"labels"}))
+    assert opened(found).committed == {"labels": 3}
+
+
 def test_a_partition_from_before_side_inputs_begins_there_too_and_rolls_nothing_forward(made):
     found, _, _ = made()
     told = Progress("o", 0, snapshots=(SnapshotPlace(100, "a" * 32, 1),))
@@ -273,7 +278,7 @@ RIGHT = checksum([5, 6, 8], [b"k"] * 3, [b"v"] * 3)
 
 
 def test_what_was_applied_is_read_again_muted(made, monkeypatch):
-    monkeypatch.setattr(sides, "_Past", Past)
+    monkeypatch.setattr(sides, "Past", Past)
     side = made()[0].again(0, Entry("labels", 150, 4, 9, 3, RIGHT))
     assert (side.at, side.first, side.next, side.offsets, side.muted) == (150, 4, 9, [5, 6, 8], True)
 
@@ -288,7 +293,7 @@ def test_what_was_applied_is_read_again_muted(made, monkeypatch):
     ],
 )
 def test_records_that_are_gone_or_are_others_are_refused(made, monkeypatch, entry):
-    monkeypatch.setattr(sides, "_Past", Past)
+    monkeypatch.setattr(sides, "Past", Past)
     with pytest.raises(CannotStart, match=rf"expected the {entry.records} records .* that were applied at 150"):
         made()[0].again(0, entry)
 

@@ -57,3 +57,31 @@ def test_a_tombstone_takes_a_definition_away():
 def test_what_cannot_be_read_is_never_taken_for_nothing(value):
     with pytest.raises(CommandError, match="the newest definition of x cannot be read"):
         taken(("x", wire()), ("x", value)).of("x")
+
+
+def several(*partitions):
+    return _definitions.together([taken(*records) for records in partitions])
+
+
+def test_the_highest_version_of_all_partitions_counts_and_the_others_lack_it():
+    found = several([("x", wire(version=2))], [("x", wire(version=3))], [], [("x", wire(version=3))])
+    assert (found.of("x").version, found.missing) == (3, {"x": [0, 2]})
+
+
+def test_of_two_definitions_of_one_version_the_later_counts():
+    found = several([("x", wire(timestamp=5))], [("x", wire(timestamp=4))])
+    assert (found.of("x").timestamp, found.missing) == (5, {"x": [1]})
+
+
+def test_partitions_that_agree_lack_nothing():
+    assert several([("x", wire())], [("x", wire())]).missing == {}
+
+
+def test_a_tombstone_in_one_partition_takes_nothing_away_from_the_others():
+    found = several([("x", wire()), ("x", None)], [("x", wire())])
+    assert (found.of("x").version, found.missing) == (1, {"x": [0]})
+
+
+def test_what_cannot_be_read_in_one_partition_is_not_taken_for_the_others_version():
+    with pytest.raises(CommandError, match="the newest definition of x cannot be read"):
+        several([("x", wire(version=2))], [("x", b"{}")]).of("x")
