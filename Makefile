@@ -61,8 +61,9 @@ lock: ## bring the locks in line with pyproject.toml; pins that fit stay, but fo
 	$(COMPILE) pyproject.toml --output-file requirements/core.lock
 	$(COMPILE) requirements/build.in --output-file requirements/build.lock
 	$(COMPILE) pyproject.toml --extra evaluate -c requirements/core.lock --output-file requirements/evaluate.lock
+	$(COMPILE) pyproject.toml --extra uplift -c requirements/core.lock --output-file requirements/uplift.lock
 	$(COMPILE) pyproject.toml --extra evaluate --extra notebooks -c requirements/core.lock --output-file requirements/notebooks.lock
-	$(COMPILE) pyproject.toml --extra dev --extra evaluate --extra notebooks requirements/build.in -c requirements/core.lock --output-file requirements/dev.lock
+	$(COMPILE) pyproject.toml --extra dev --extra evaluate --extra uplift --extra notebooks requirements/build.in -c requirements/core.lock --output-file requirements/dev.lock
 	rm -rf $(VENV)/.uv
 
 .PHONY: clean

@@ -46,9 +46,9 @@ class Timed(Observed):
         ended: the moment after the newest commit that covered anything new.
     """
 
-    def __init__(self, registry: CollectorRegistry, expected: int) -> None:
+    def __init__(self, registry: CollectorRegistry, expected: int, flow: str = "risk") -> None:
         metrics = Metrics(registry)
-        super().__init__("risk", metrics, Health(metrics))
+        super().__init__(flow, metrics, Health(metrics))
         self.registry = registry
         self.expected = expected
         self.seen = self.covered = self.rolled = 0

@@ -33,14 +33,14 @@ def create(bootstrap: str, prefix: str, names: tuple[str, ...] = TOPICS) -> None
         done.result()
 
 
-def afresh(bootstrap: str, prefix: str) -> None:
+def afresh(bootstrap: str, prefix: str, written: tuple[str, ...] = WRITTEN) -> None:
     """Empty what a flow writes: a new group refuses to start beside snapshots that are not its own."""
-    admin, names = AdminClient({"bootstrap.servers": bootstrap, "log_level": 4}), [prefix + name for name in WRITTEN]
+    admin, names = AdminClient({"bootstrap.servers": bootstrap, "log_level": 4}), [prefix + name for name in written]
     for done in admin.delete_topics(names).values():
         done.result()
     while not admin.list_topics(timeout=10).topics.keys().isdisjoint(names):
         time.sleep(0.2)
-    create(bootstrap, prefix, WRITTEN)
+    create(bootstrap, prefix, written)
 
 
 def fill(bootstrap: str, topic: str, count: int, users: int, first: int = 0) -> None:
@@ -80,6 +80,7 @@ def environment(bootstrap: str, prefix: str, **overrides: str) -> dict[str, str]
         "TIDEGATE_KAFKA__BOOTSTRAP": bootstrap,
         "TIDEGATE_KAFKA__PREFIX": prefix,
         "TIDEGATE_RISK__GROUP": f"bench-{uuid.uuid4().hex}",
+        "TIDEGATE_EXPERIMENTS__GROUP": f"bench-{uuid.uuid4().hex}",
         "TIDEGATE_LOG__LEVEL": "warning",
         **overrides,
     }

@@ -267,10 +267,12 @@ class Engine:
         if not partition.live:
             before = partition.position
             stretches, again = roll_forward(partition, run)
-            items += [
-                self._sides.again(number, each) if isinstance(each, Entry) else self._messages(number, each, muted=True)
-                for each in stretches
-            ]
+            for each in stretches:
+                if isinstance(each, Entry):
+                    self._observer.beat()  # the broker may be long about each
+                    items.append(self._sides.again(number, each))
+                else:
+                    items.append(self._messages(number, each, muted=True))
             messages = run.messages
             if again:
                 self._held[number] = run

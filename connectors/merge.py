@@ -1,7 +1,8 @@
 """Puts topics of one partition in the order of their records' times, about: a policy, which the journal makes exact.
 
 A record is handed out once none of the other topics is more than `slack_s` behind it. A topic is as far as the next
-record that it has here; if it has none here, as far as the last one it handed out. It holds the others back
+record that it has here, but no further than the middle one of its next few, so that one clock that is ahead keeps
+nothing behind it; if it has none here, as far as the last one it handed out. It holds the others back
 
 - while it is behind: there are records of it in Kafka that are not here, or there were less than `wait_s` ago;
 - at its end, for `wait_s` after its last record was read, since another of about that time may be on its way.
@@ -22,6 +23,12 @@ from numpy.typing import NDArray
 _FIRST_LOOK = 32
 """Records looked at one by one before all that are here are: most runs are as short."""
 
+_NEAR = 5
+"""Records that the first one's time is held against: a single clock that is ahead holds nothing back."""
+
+LIGHT = 2_000
+"""Bytes of a value beyond which a record counts as several: what is here is bounded in bytes as well."""
+
 
 class Run(NamedTuple):
     """Consecutive records of one topic.
@@ -38,13 +45,15 @@ class Run(NamedTuple):
 class _Read:
     """What was read of a topic at once, as far as it is not handed out."""
 
-    __slots__ = ("at", "done", "messages", "times")
+    __slots__ = ("at", "done", "messages", "times", "weights")
 
     def __init__(self, messages: Sequence[Any], at: float) -> None:
         self.messages = messages
         self.times: NDArray[np.int64] = np.fromiter(
             (message.timestamp()[1] for message in messages), np.int64, len(messages)
         )
+        # The length of a record is that of its value, 0 without one.
+        self.weights: NDArray[np.int64] = 1 + np.fromiter(map(len, messages), np.int64, len(messages)) // LIGHT
         self.at = at
         self.done = 0
 
@@ -54,7 +63,7 @@ class _Topic:
 
     Attributes:
         next: offset of the next record to be read.
-        queued: records that are here.
+        queued: records that are here; a heavy one counts as several.
         last_ms: time of the last record handed out.
         read_at: when a record of it was read last.
         behind_at: when it was last seen behind.
@@ -71,24 +80,30 @@ class _Topic:
 
     @property
     def reached_ms(self) -> float:
-        """How far it is."""
+        """How far it is: no further than the middle of its next records."""
         if not self.reads:
             return self.last_ms
-        first = self.reads[0]
-        return float(first.times[first.done])
+        near: list[int] = []
+        for read in self.reads:
+            near += read.times[read.done : read.done + _NEAR - len(near)].tolist()
+            if len(near) == _NEAR:
+                break
+        return float(min(near[0], sorted(near)[len(near) // 2]))
 
     def cut(self, limit_ms: float, most: int) -> list[Any]:
-        """Take what was read at once, up to the first record beyond a time."""
+        """Take what was read at once, up to the first beyond a time; the very first whenever the topic is not."""
+        here = self.reached_ms
+        if here > limit_ms:
+            return []
         read = self.reads[0]
         stop = min(len(read.messages), read.done + most)
-        end = _first_beyond(read.times, read.done, stop, limit_ms)
+        end = max(read.done + 1, _first_beyond(read.times, read.done, stop, limit_ms))
         found = list(read.messages[read.done : end])
-        if found:
-            self.last_ms = float(read.times[end - 1])
-            self.queued -= len(found)
-            read.done = end
-            if end == len(read.messages):
-                self.reads.popleft()
+        self.last_ms = float(read.times[end - 1]) if end > read.done + 1 else here
+        self.queued -= int(read.weights[read.done : end].sum())
+        read.done = end
+        if end == len(read.messages):
+            self.reads.popleft()
         return found
 
 
@@ -126,7 +141,7 @@ class Merge:
         if messages:
             to.next = messages[-1].offset() + 1
             to.reads.append(_Read(messages, now))
-            to.queued += len(messages)
+            to.queued += int(to.reads[-1].weights.sum())
             to.read_at = now
 
     def behind(self, topic: str, now: float) -> None:
@@ -138,7 +153,7 @@ class Merge:
         return self._topics[topic].next
 
     def queued(self, topic: str) -> int:
-        """Return how many records are here."""
+        """Return how many records are here, one for each `LIGHT` bytes begun where they are heavier than that."""
         return self._topics[topic].queued
 
     def take(self, now: float, most: int, runs: int) -> list[Run]:

@@ -62,13 +62,15 @@ class Merging:
         self._waits: dict[int, set[str]] = {}  # topics whose end was not reached yet
         self._assigned: dict[str, frozenset[int]] = {}
         self._ends: dict[tuple[str, int], int] = {}
+        self._highs: dict[tuple[str, int], int] = {}  # ends of logs, as they were known a turn ago
         self._idle = False
+        self._input_read = True
 
     # -- the input -----------------------------------------------------------------------------------------------------
 
     def read(self, reader: Reader, partitions: Mapping[int, HasSides], limit: int, timeout_s: float) -> dict[int, Run]:
         """Read the input, without partitions of which enough is here; wait only if there was nothing to hand out."""
-        self._input = reader
+        self._input, self._input_read = reader, True
         everything = self._assigned.setdefault(INPUT, frozenset(partitions))  # as the engine assigned it
         wanted = self._wanted(INPUT, partitions)
         if wanted != everything:
@@ -98,7 +100,10 @@ class Merging:
         """
         items: list[Messages | Side] = []
         for number, partition in partitions.items():
-            self._merge(number, partition)
+            merge = self._merge(number, partition)
+            if not self._input_read:  # while another partition is rolled forward over what was read
+                merge.behind(INPUT, now)
+        self._input_read = False
         for topic in self._apart:
             wanted = frozenset(
                 number for number in partitions if topic in self._topics.ahead or not self._waits[number]
@@ -194,7 +199,10 @@ class Merging:
         reader = self._input if topic == INPUT else self._readers[topic]
         merge = self._merges[number]
         after = merge.next(topic)
+        # Held against the end of a turn ago: of a topic that is written to all the time some is always on its way.
+        before = self._highs.get((topic, number), -1)
+        self._highs[topic, number] = reader.high_watermark(number)
         if self._ends.get((topic, number), -1) >= after and number in self._assigned[topic]:
             return
-        if not 0 <= reader.high_watermark(number) <= after + NEAR or number not in self._assigned[topic]:
+        if not 0 <= before <= after + NEAR or number not in self._assigned[topic]:
             merge.behind(topic, now)

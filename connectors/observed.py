@@ -8,8 +8,11 @@ import numpy as np
 
 from connectors.health import Health
 from connectors.logs import logger
-from operators.batches import TIERS, Decoded, Encoded, Tiered
+from operators.accumulate.answers import Accumulated
+from operators.accumulate.observed import Observations
+from operators.batches import I64, TIERS, Decoded, Encoded, Tiered
 from operators.explain import Explained
+from operators.merge import Merged
 from operators.metrics import Metrics
 from operators.rekey import Rekeyed
 from operators.state import Measurement
@@ -34,17 +37,19 @@ class Observed:
         """Count a live batch."""
         metrics, flow, label = self._metrics, self.flow, str(partition)
         metrics.stage_seconds.labels(flow, step).observe(seconds)
-        if isinstance(answer, Decoded | Rekeyed | Explained):
-            read, rejected = batch.events, len(answer.rejected)
+        read, rejected = batch.events, 0
+        if isinstance(batch, Observations | Accumulated):  # what could not be read passes through
+            read -= len(batch.rejected)
+        if isinstance(answer, Decoded | Rekeyed | Explained | Observations | Merged):
+            rejected = len(answer.rejected)
             metrics.batch_records.labels(flow).observe(read)
             for each in answer.rejected:
                 metrics.records_rejected.labels(flow, step, each.reason).inc()
                 self._log.debug("rejected", partition=partition, offset=each.offset, reason=each.reason)
-            if isinstance(answer, Decoded) and len(answer.time_ms):
-                newest = float(answer.time_ms.max()) / 1000
+            times = _times(answer)
+            if times is not None and len(times):
+                newest = float(times.max()) / 1000
                 metrics.event_time_lag_seconds.labels(flow, label).set(time.time() - newest)
-        else:
-            read, rejected = batch.events, 0
         if isinstance(answer, Tiered):
             counts = np.bincount(answer.tier, minlength=len(TIERS))
             for tier, count in zip(TIERS, counts, strict=True):
@@ -160,3 +165,10 @@ class Observed:
         shares = {str(each): round(self._progress.get(each, 0.0), 3) for each in self._partitions}
         waiting = "spare: no partition assigned" if ready else "joining the group"
         self._health.ready(ready, {"partitions": shares} if shares else waiting)
+
+
+def _times(answer: Any) -> I64 | None:
+    """Return the times of the records that a first stage could read, epoch milliseconds."""
+    if isinstance(answer, Decoded):
+        return answer.time_ms
+    return answer.observed.time_ms if isinstance(answer, Observations) else None

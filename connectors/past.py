@@ -12,6 +12,9 @@ from connectors.clients import groupless
 WAIT_S = 30.0
 """How long nothing may come from a side topic before the broker is taken to be stuck."""
 
+_QUEUE = {"queued.min.messages": 1_000, "queued.max.messages.kbytes": 1_024}
+"""Read ahead of what is asked for: there is one such reader for each topic and partition that is rolled forward."""
+
 _NO_MORE = (KafkaError._PARTITION_EOF, KafkaError._AUTO_OFFSET_RESET)  # noqa: SLF001  librdkafka's public names
 
 
@@ -27,7 +30,7 @@ class Past:
             partition: of it.
         """
         self._place = (topic, partition)
-        self._consumer = groupless(config, f"{topic}-reader", **{"auto.offset.reset": "error"})
+        self._consumer = groupless({**config, **_QUEUE}, f"{topic}-reader", **{"auto.offset.reset": "error"})
         self._at: int | None = None
         self._ahead: deque[Any] = deque()
 
@@ -46,7 +49,9 @@ class Past:
                 found.append(self._ahead.popleft())
             if ended or self._ahead or (found and found[-1].offset() == after - 1):
                 return found
-            messages = self._consumer.consume(1_000, 0.2)
+            # consume(n) waits for n records or the whole time-out, so the first one is waited for alone.
+            messages = self._consumer.consume(1, 0.2)
+            messages += self._consumer.consume(999, 0) if messages else []
             if messages:
                 deadline = time.monotonic() + WAIT_S
             elif time.monotonic() > deadline:

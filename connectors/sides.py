@@ -68,18 +68,19 @@ class SideInputs:
         if not self._readers:
             return
         reader = next(iter(self._readers.values()))
-        off = f"or set {self._topics.setting} = false"
+        # A topic that a flow cannot do without has no setting.
+        off = f"; or set {self._topics.setting} = false" if self._topics.setting else ""
         for name in (*self._topics.names.values(), self._topics.journal):
             try:
                 found = reader.partitions(topic=name)
             except KafkaException as error:
                 if error.args[0].code() != KafkaError.UNKNOWN_TOPIC_OR_PART:
                     raise
-                raise CannotStart(f"there is no topic {name}: `tidegate topics create` makes it; {off}") from error
+                raise CannotStart(f"there is no topic {name}: `tidegate topics create` makes it{off}") from error
             if found != count:
                 raise CannotStart(
                     f"{name} has {found} partitions, the input has {count}: partition p of one belongs to partition p "
-                    f"of the other. Make {name} anew with {count}, and publish to it with the input's keys; {off}"
+                    f"of the other. Make {name} anew with {count}, and publish to it with the input's keys{off}"
                 )
 
     def open(
@@ -114,7 +115,10 @@ class SideInputs:
         for topic, reader in self._readers.items():
             low, high = reader.bounds(partition)
             if topic not in reached:
-                begin[topic] = reached[topic] = high if self._topics.begins_at_end(topic) else low
+                # What it held while it was off would come as old, and hold the input back for as long as it is read. A
+                # partition has a past from its first commit, which comes before all answers and names all topics.
+                late = told is not None and topic in self._topics.merged
+                begin[topic] = reached[topic] = high if late or self._topics.begins_at_end(topic) else low
             elif reached[topic] > high:
                 raise CannotStart(
                     f"{reader.topic}[{partition}]: applied up to {reached[topic]}, which lies beyond the end of the "

@@ -15,7 +15,7 @@ class SideTopics:
     Attributes:
         names: full names by short name.
         journal: full name of the journal.
-        setting: what switches the reading on and off, for messages.
+        setting: what switches the reading on and off, for messages; empty: nothing does.
         interval_s: least time between two readings.
         most: records at once.
         at_end: whether a partition without a past begins at the end; not of topics that come ahead.

@@ -20,6 +20,9 @@ log = logger()
 
 COMMITTED_TIMEOUT_S = 60.0
 
+KEYED = ("decode", "observe")
+"""Stages whose fingerprint is that of the pseudonym key."""
+
 
 class RestoreObserver(Protocol):
     """Who is told how far a restore is."""
@@ -240,9 +243,15 @@ class Takeover:
     def _check_fixed(self, where: str, states: dict[str, StageSnapshot]) -> None:
         for step, fingerprint in self._fixed.items():
             if step in states and states[step].fingerprint != fingerprint:
+                if step in KEYED:
+                    raise CannotStart(
+                        f"{where}: the state was made under another pseudonym key or key version: its users would not "
+                        "be recognised. Bring the key back; a new key is a replay into a new prefix."
+                    )
                 raise CannotStart(
-                    f"{where}: the state was made under another pseudonym key or key version: its users would not be "
-                    "recognised. Bring the key back; a new key is a replay into a new prefix."
+                    f"{where}: the state of the stage {step} was made under other settings, or by another version of "
+                    "Tidegate, and what it has counted cannot be counted again. Bring those settings back; to begin "
+                    "anew under these, use another consumer group, or another prefix."
                 )
 
     def _committed(self, partition: int, poll: Callable[[], None]) -> TopicPartition:

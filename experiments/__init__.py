@@ -11,5 +11,9 @@
 - `srm`: whether units arrive in the shares that were designed;
 - `power`: how many units an effect takes, and what is seen with those there are;
 - `planning`: what a whole experiment takes, with its arms, a covariate and the N* of its sequential test;
+- `totals`: parts of all partitions put together, and groups of strata;
+- `looking`, `memory`, `looks`: one look at everything, what is remembered of it, and when one is taken;
+- `sample_ratio`: the sample ratio over phases and strata;
+- `readout`, `verdicts`: the figures that are published, and what they say to do;
 - `special`: the few special functions that these need.
 """

@@ -77,9 +77,31 @@ def lift_interval(a: Arms, b: Arms, alpha: F64 | float, rho2: F64 | float, theta
     roots of a quadratic. Where A's mean is told from 0 it leaves out 0 exactly when the interval of the absolute effect
     does; where it is not, nothing is left out: -inf and inf. NaN where A's mean is not above 0.
     """
+    return _fieller(a, b, half_width(_of_variance_one(absolute(a, b, theta)), alpha, rho2), theta)
+
+
+def lift_bounds(a: Arms, b: Arms, alpha: F64 | float, rho2: F64 | float, theta: F64 | float = 0.0) -> tuple[F64, F64]:
+    """Return a bound of the relative lift from below and one from above, each one-sided at alpha: as `lift_interval`.
+
+    Args:
+        a: the arm that is compared with.
+        b: the arm of interest.
+        alpha: error rate of each bound, 0 < alpha < 1/2.
+        rho2: `one_sided_precision`.
+        theta: coefficient of the covariate; 0 leaves it out.
+    """
+    return _fieller(a, b, one_sided_half_width(_of_variance_one(absolute(a, b, theta)), alpha, rho2), theta)
+
+
+def _of_variance_one(effect: Effect) -> Effect:
+    return effect._replace(variance=np.where(np.isfinite(effect.variance), 1.0, np.nan))
+
+
+def _fieller(a: Arms, b: Arms, deviations: F64, theta: F64 | float) -> tuple[F64, F64]:
+    """Return the lifts at which `contrast` is so many standard errors from 0."""
     effect = absolute(a, b, theta)
     with np.errstate(divide="ignore", invalid="ignore"):
-        k = half_width(effect._replace(variance=np.ones_like(effect.variance)), alpha, rho2) ** 2
+        k = deviations**2
         c = effect.estimate + a.mean
         of_b = (b.variance + theta**2 * b.pre_variance - 2.0 * theta * b.covariance) / b.n
         # In u = 1 + lift: (c - u m)^2 = k (of_b + (v u^2 - 2 theta cov u + theta^2 v') / n)

@@ -11,8 +11,10 @@ N times the difference is then a sum over units still, which is what the always-
 
 import numpy as np
 
-from experiments.effects import Arms, Effect
+from experiments.effects import Arms, Effect, contrast, relative
 from experiments.sums import F64
+
+Pair = tuple[Arms, Arms, F64 | float]
 
 
 def standardise(arms: Arms) -> Arms:
@@ -59,3 +61,28 @@ def interaction(one: Effect, other: Effect) -> Effect:
     variance = one.variance + other.variance
     dof = variance**2 / (one.variance**2 / one.dof + other.variance**2 / other.dof)
     return Effect(other.estimate - one.estimate, variance, one.n + other.n, dof)
+
+
+def lift_interaction(one: Pair, other: Pair) -> Effect:
+    """Return by how much the relative lift is larger in the other stratum, as a share of the controls' means.
+
+    On this scale strata that merely spend more or less do not differ. Both are held against one common lift, the mean
+    of the two weighted by their variances, by `contrast`, which is linear in the means: where the lifts are equal both
+    contrasts are about 0, so that the control's mean they are divided by adds no error to speak of. NaN where a
+    control's mean is not above 0.
+
+    Args:
+        one: control, variation and the covariate's coefficient in a stratum.
+        other: likewise, in the other.
+    """
+    lifts = [relative(a, b, theta) for a, b, theta in (one, other)]
+    with np.errstate(divide="ignore", invalid="ignore"):
+        weights = [1.0 / lift.variance for lift in lifts]
+        common = sum(weight * lift.estimate for weight, lift in zip(weights, lifts, strict=True)) / sum(weights)
+    return interaction(*(_share(a, contrast(a, b, common, theta)) for a, b, theta in (one, other)))
+
+
+def _share(a: Arms, effect: Effect) -> Effect:
+    with np.errstate(divide="ignore", invalid="ignore"):
+        mean = np.where(a.mean > 0.0, a.mean, np.nan)
+        return effect._replace(estimate=effect.estimate / mean, variance=effect.variance / mean**2)

@@ -14,7 +14,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from operators.compiled import compiled, inlined
+from operators.compiled import compiled
+from operators.doubles import add_unit
 from operators.state import State
 
 F64 = NDArray[np.float64]
@@ -45,39 +46,10 @@ class Moments(NamedTuple):
     covariance: F64
 
 
-@inlined
-def _add_to(high: F64, low: F64, cell: int, column: int, value: float, rest: float) -> None:
-    """Add value + rest to one sum."""
-    before = high[cell, column]
-    total = before + value
-    part = total - before
-    error = (before - (total - part)) + (value - part)
-    error += low[cell, column] + rest
-    high[cell, column] = total + error
-    low[cell, column] = error - (high[cell, column] - total)
-
-
 @compiled
 def _accumulate(high: F64, low: F64, cells: I64, values: F64) -> None:
     for i in range(len(cells)):
-        cell = cells[i]
-        high[cell, 0] += 1.0
-        column = 5
-        for j in range(4):
-            a = values[i, j]
-            _add_to(high, low, cell, 1 + j, a, 0.0)
-            big = _SPLIT * a
-            a_high = big - (big - a)
-            a_low = a - a_high
-            for k in range(j, 4):
-                b = values[i, k]
-                big = _SPLIT * b
-                b_high = big - (big - b)
-                b_low = b - b_high
-                product = a * b
-                error = ((a_high * b_high - product) + a_high * b_low + a_low * b_high) + a_low * b_low
-                _add_to(high, low, cell, column, product, error)
-                column += 1
+        add_unit(high, low, cells[i], values, i)
 
 
 def _two_sum(a: F64, b: F64) -> tuple[F64, F64]:

@@ -57,9 +57,11 @@ class Flow:
         needs_key: whether it cannot do without the pseudonym key.
         warm_up: compiles every loop, or loads it; needs no broker.
         plan: makes the plan; may ask the broker, and refuses what cannot work with a `CommandError`.
+        needs_audit_key: whether it cannot do without an audit key, or a pseudonym key to derive one from.
     """
 
     name: str
     needs_key: bool
     warm_up: Callable[[Settings], None]
     plan: Callable[[Settings], Plan]
+    needs_audit_key: bool = False

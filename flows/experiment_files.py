@@ -12,6 +12,7 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
 from flows.configuration import Draft, Table, check, prune, read_toml
 from schemas import definition as wire
+from schemas.part import MOST_ARMS, RISK
 
 _Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$")]
 _Filled = Annotated[str, MinLen(1)]
@@ -92,11 +93,11 @@ class Experiment(_Section):
     guardrails: tuple[Guardrail, ...] = ()
     alpha: Annotated[float, Gt(0), Lt(1)] = 0.05
     tuning_n: Annotated[int, Ge(1)] = 5_000
-    attribution_window_s: Annotated[int, Ge(1)]
-    minimum_run_s: Annotated[int, Ge(0)]
+    attribution_window_s: Annotated[int, Ge(1), Le(wire.LONGEST_S)]
+    minimum_run_s: Annotated[int, Ge(0), Le(wire.LONGEST_S)]
     mde: Annotated[float, Gt(0)]
     cuped: bool = True
-    pre_period_s: Annotated[int, Ge(0)] = 0
+    pre_period_s: Annotated[int, Ge(0), Le(wire.LONGEST_S)] = 0
 
 
 def load_experiments(paths: Iterable[Path]) -> list[wire.Definition]:
@@ -140,8 +141,10 @@ def load_experiment(path: Path) -> wire.Definition:
     prune(draft, Experiment)
     experiment = check(draft, Experiment)
     _check_phases(draft)
+    _check_ramps(draft)
     _check_metrics(draft)
     _check_names(draft)
+    _check_size(draft)
     if draft.mistakes or experiment is None:
         raise ExperimentError([f"{path}: {line}" for line in draft.lines()])
     return _definition(experiment)
@@ -176,6 +179,40 @@ def _check_phases(draft: Draft) -> None:
             draft.add(("phases", at, "weights"), f"expected a sum of 1, got {sum(weights):g}")
 
 
+def _check_ramps(draft: Draft) -> None:
+    """While not all units are in, weights stay as they are: a growing arm would get units that were never in.
+
+    Units that were in before do not count again, so in the new phase the growing arm would have more new ones, and the
+    others the rare ones of those who were in: neither the shares nor the kinds of units would be those of the weights.
+    """
+    variations = draft.data.get("variations")
+    arms = len(variations) if isinstance(variations, list) else 0
+    before: tuple[float, list[float]] | None = None
+    for at, phase in _tables(draft.data, "phases"):
+        coverage, weights = phase.get("coverage", 1.0), phase.get("weights", [1.0 / arms] * arms if arms else None)
+        if not _is_share(coverage) or not isinstance(weights, list) or not weights or not all(map(_is_share, weights)):
+            before = None
+            continue
+        if before is not None and min(before[0], coverage) < 1.0 and _grows_unevenly(before[1], weights):
+            draft.add(
+                ("phases", at, "weights"),
+                "expected the weights of the phase before, as long as coverage is below 1: raise it to 1 first, then "
+                "change weights in a phase of its own",
+            )
+        before = (coverage, weights)
+
+
+def _grows_unevenly(before: list[float], after: list[float]) -> bool:
+    """Return whether variations that go on do so in other shares among themselves, or a new one joins."""
+    if len(before) != len(after):
+        return False  # a mistake of its own
+    pairs = [(old, new) for old, new in zip(before, after, strict=True) if new > 0.0]
+    if any(old == 0.0 for old, _ in pairs):
+        return True
+    scales = [new / old for old, new in pairs]
+    return max(scales, default=1.0) - min(scales, default=1.0) > 1e-6
+
+
 def _check_metrics(draft: Draft) -> None:
     for path, metric in _metrics(draft.data):
         kind = metric.get("kind")
@@ -193,6 +230,13 @@ def _check_metrics(draft: Draft) -> None:
                 draft.add((*path, "where", field), what)
 
 
+def _check_size(draft: Draft) -> None:
+    metrics, data = 1 + len(list(_metrics(draft.data))), draft.data
+    phases, arms = (len(each) if isinstance(each := data.get(name), list) else 0 for name in ("phases", "variations"))
+    if metrics * phases * arms > MOST_ARMS:
+        draft.add((), f"expected at most {MOST_ARMS} metrics x phases x variations, got {metrics * phases * arms}")
+
+
 def _check_names(draft: Draft) -> None:
     variations = draft.data.get("variations")
     if isinstance(variations, list):
@@ -200,6 +244,9 @@ def _check_names(draft: Draft) -> None:
             draft.add(("variations",), f"expected at least two, got {len(variations)}")
         for name in _repeated(variations):
             draft.add(("variations",), f"expected each once, got {name} again")
+    for path, metric in _metrics(draft.data):
+        if metric.get("name") == RISK:
+            draft.add((*path, "name"), f"expected another, {RISK} is Tidegate's own")
     for name in _repeated([metric.get("name") for _, metric in _metrics(draft.data)]):
         paths = [path for path, metric in _metrics(draft.data) if metric.get("name") == name]
         draft.add((*paths[-1], "name"), f"expected another for each metric, got {name} again")

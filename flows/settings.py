@@ -12,7 +12,7 @@ from pydantic import BaseModel, Field, SecretBytes, model_validator
 from flows.configuration import Draft, Table, check, overlay, prune, read_toml
 from flows.own_features import check_names
 from flows.pass_through import check_passed, write_as_text
-from flows.sections import SECTION, Explanations, Rekey
+from flows.sections import SECTION, Experiments, Explanations, Readouts, Rekey
 from operators.audit import derive_key
 from operators.calibrate import CalibrateConfig, ProbabilityConfig
 from operators.decode import DecodeConfig
@@ -84,7 +84,7 @@ class Privacy(_Section):
     key: SecretBytes | None = None
     key_file: Path | None = None
     key_version: Annotated[int, Ge(1)] = 1
-    pseudonymised_topics: tuple[Literal["events", "labels"], ...] = ()
+    pseudonymised_topics: tuple[Literal["events", "labels", "exposures", "metrics"], ...] = ()
 
 
 class Topics(_Section):
@@ -232,6 +232,8 @@ class Settings(_Section):
     audit: Audit = Audit()
     rekey: Rekey = Rekey()
     explanations: Explanations = Explanations()
+    experiments: Experiments = Experiments()
+    readouts: Readouts = Readouts()
     metrics: Metrics = Metrics()
     log: Log = Log()
 

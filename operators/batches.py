@@ -159,7 +159,7 @@ class Change:
     Attributes:
         offset: of the event; the change holds for those after it.
         time_ms: event time of the event.
-        kind: `model`, `threshold` or `drift`.
+        kind: `model`, `threshold` or `drift`; of a definition that was applied, `experiment`.
         detail: the change by name. Holds no identifier, and nothing that depends on where batches are cut.
     """
 

@@ -35,6 +35,10 @@ Int = Any
 to be the other."""
 
 
+Records = Any
+"""Type of an array of a structured type, of which compiled code reads `array[i].field`; the checker knows no fields."""
+
+
 def compiled(loop: Loop) -> Loop:
     """Compile `loop` with Numba in nopython mode, keeping its Python signature for the type checker."""
     return cast("Loop", numba.njit(cache=True, error_model="numpy", fastmath=False, nogil=True)(loop))

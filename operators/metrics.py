@@ -1,4 +1,4 @@
-"""Every metric Tidegate shows, on one page.
+"""Every metric Tidegate shows, on one page; those of experiments are on the next, `operators.metrics_of_experiments`.
 
 Grammar: `tidegate_<thing>_<unit>[_total]`. Labels come from `LABELS` alone, and none of their values is taken from
 input, so the number of series is bounded by the number of partitions. Durations are in seconds, times are event time
@@ -15,19 +15,37 @@ from importlib.metadata import PackageNotFoundError, version
 
 from prometheus_client import REGISTRY, CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics
 
+from operators.metrics_of_experiments import OF_EXPERIMENTS
 from operators.state import Measurement
 
 LABELS = frozenset(
-    {"flow", "stage", "reason", "topic", "partition", "tier", "flag", "kind", "outcome", "version", "python"}
+    {
+        "decision",
+        "flag",
+        "flow",
+        "kind",
+        "outcome",
+        "partition",
+        "python",
+        "reason",
+        "stage",
+        "tier",
+        "topic",
+        "version",
+    }
 )
-"""Every label there is. `kind` belongs to audit records, `outcome` to transactions and to labels, `version` and
-`python` to `tidegate_build_info`."""
+"""Every label there is. `decision` is an experiment's, `kind` belongs to audit records, `outcome` to transactions and
+to labels, `version` and `python` to `tidegate_build_info`."""
 
 OUTCOMES = ("committed", "aborted", "doubt")
 """Ways a transaction ends; `doubt` means that nobody can tell, and the task starts over."""
 
-AUDIT_KINDS = ("configuration", "model", "threshold", "drift")
-"""What the risk flow writes on `audit`."""
+AUDIT_KINDS = {
+    "risk": ("configuration", "model", "threshold", "drift"),
+    "experiments": ("configuration", "experiment"),
+    "readouts": ("configuration", "decision", "sample_ratio"),
+}
+"""What flows write on `audit`."""
 
 PER_PARTITION = ("flow", "partition")
 
@@ -239,6 +257,10 @@ class Metrics:
             "tidegate_standings_evicted_total", "Users whose standing had to go.", *PER_PARTITION
         )
 
+        # Observe, accumulate, merge: of experiments, nobody but `publish` touches them.
+        for name, about, *labels in OF_EXPERIMENTS:
+            (counter if name.endswith("_total") else gauge)(name, about, *PER_PARTITION, *labels)
+
         # The audit trail.
         self.audit_records = counter("tidegate_audit_records_total", "Audit records by kind.", "flow", "kind")
         self.audit_sequence = gauge(
@@ -255,7 +277,7 @@ class Metrics:
         """Show a flow's own counters at 0: Prometheus cannot see the first step of a series that is born at 1."""
         for outcome in OUTCOMES:
             self.transactions.labels(flow, outcome)
-        for kind in AUDIT_KINDS:
+        for kind in AUDIT_KINDS.get(flow, ()):
             self.audit_records.labels(flow, kind)
         self.rebalances.labels(flow)
 

@@ -5,12 +5,14 @@ to the flow's journal in the transaction of the records around it. Whoever takes
 same place.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol, runtime_checkable
 
-from operators.batches import I64, U64, Bool, Encoded, Rejected, Span
+from operators.accumulate.observed import Observed
+from operators.batches import I64, U64, Bool, Change, Encoded, Rejected, Span
 from operators.dead_letter import dead_letter
+from schemas.definition import Definition
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +46,10 @@ class Side:
         timestamps_ms: Kafka's own, one per record.
         muted: whether this is a roll-forward, so that nothing is written or measured.
         labels: filled by the decode stage, for the topic `labels`.
+        observed: filled by the observe stage, for topics of the experiments flow.
+        definitions: newest definition by experiment, filled by the observe stage for `experiments.definitions`; None
+            where an experiment was taken back (a tombstone).
+        changes: what of `definitions` is different now, filled by the observe stage; offsets are side offsets.
         rejected: records that could not be read, filled by the decode stage; offsets are side offsets.
         source: the side topic's full name, for dead letters.
     """
@@ -59,6 +65,9 @@ class Side:
     timestamps_ms: Sequence[int]
     muted: bool = False
     labels: Labels | None = None
+    observed: Observed | None = None
+    definitions: Mapping[str, Definition | None] | None = None
+    changes: list[Change] = field(default_factory=list)
     rejected: list[Rejected] = field(default_factory=list)
     source: str = ""
 

@@ -23,7 +23,7 @@ class Observer(Protocol):
         ...
 
     def flushed(self, partition: int, answer: Encoded) -> None:
-        """A stage added records at a flush."""
+        """A stage added records at a flush, or changes to those of a side input."""
         ...
 
     def measured(self, partition: int, measurements: Iterable[Measurement]) -> None:
@@ -143,7 +143,12 @@ class Tasks:
         stage = self.tasks[side.partition].stage
         if isinstance(stage, TakesSides):
             stage.take_side(side)
-        return stage.end_side(side) if isinstance(stage, EndsSides) else side
+        if not isinstance(stage, EndsSides):
+            return side
+        answer = stage.end_side(side)
+        if answer.audited:
+            self.observer.flushed(side.partition, answer)
+        return answer
 
     def _take_part(self, barrier: Barrier) -> None:
         task = self.tasks[barrier.partition]

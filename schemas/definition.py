@@ -13,6 +13,9 @@ Moment = Annotated[int, Meta(ge=0)]
 Positive = Annotated[float, Meta(gt=0)]
 Scalar = str | float | bool
 
+LONGEST_S = 3_153_600_000
+"""Longest window of an experiment, a hundred years: in milliseconds it fits beside any time."""
+
 
 class Phase(Struct, frozen=True, kw_only=True, gc=False, omit_defaults=True):
     """From a time on, so many units are in the experiment, in these shares.
@@ -37,9 +40,10 @@ class Metric(Struct, frozen=True, kw_only=True, gc=False, omit_defaults=True):
             delta method).
         event: which records count: the `type` of an event, or the `metric` of a record on `metrics`.
         topic: where they are read from, `events` or `metrics`.
-        value: dotted path of the number that is added up. Absent: each record counts 1.
+        value: dotted path of the number that is added up. Absent: on `events` each record counts 1, on `metrics` it
+            counts as much as its own `value`.
         denominator_event: as `event`, for what a ratio divides by. Absent: the same records.
-        denominator: as `value`, for what a ratio divides by. Absent: each record counts 1.
+        denominator: as `value`, for what a ratio divides by. Absent: as without `value`.
         where: only records whose field, by dotted path, has one of these values. For a ratio it is asked of both.
         cap: a unit's sum counts as at most this, > 0. Absent: as it is.
         better: which way is good, `up` or `down`.

@@ -73,6 +73,9 @@ def _structs(record: type) -> dict[str, type]:
                 walk(field.type)
         elif isinstance(kind, msgspec.inspect.VarTupleType):
             walk(kind.item_type)
+        elif isinstance(kind, msgspec.inspect.UnionType):
+            for each in kind.types:
+                walk(each)
 
     walk(msgspec.inspect.type_info(record))
     return found

@@ -19,6 +19,11 @@ from schemas.evidence import Evidence
 from schemas.explanation import Explanation
 from schemas.exposure import Exposure
 from schemas.label import Label
+from schemas.metric import MetricRecord
+from schemas.part import Part
+from schemas.readout import Readout
+from schemas.uplift import Uplift
+from schemas.verdict import Verdict
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +57,7 @@ _ALL = (
     Topic("events", "What users do, as it happens.", Event, 1, "user", "publishers", "delete"),
     Topic("labels", "What was said later of events.", Label, 1, "user", "publishers", "delete"),
     Topic("exposures", "Who was shown which variation.", Exposure, 1, "user", "publishers", "delete"),
+    Topic("metrics", "Numbers of units, as experiments compare them.", MetricRecord, 1, "user", "publishers", "delete"),
     Topic("risk.tiers", "One decision for every event.", Decision, 1, "user (pseudonym)", "tidegate", "delete"),
     Topic(
         "risk.alerts",
@@ -86,7 +92,45 @@ _ALL = (
         "What is being tried, and how it will be judged.",
         Definition,
         1,
+        "experiment; every partition holds all",
+        "tidegate",
+        "compact",
+    ),
+    Topic(
+        "experiments.parts",
+        "One partition's totals of one experiment; the newest stands for all before it.",
+        Part,
+        1,
         "experiment",
+        "tidegate",
+        "delete",
+        internal=True,
+        keeps_bytes=268_435_456,
+    ),
+    Topic(
+        "experiments.readouts",
+        "The newest statistics of each experiment.",
+        Readout,
+        1,
+        "experiment",
+        "tidegate",
+        "compact",
+    ),
+    Topic(
+        "experiments.decisions",
+        "What the declared analysis says to do, when it changes.",
+        Verdict,
+        1,
+        "experiment",
+        "tidegate",
+        "delete",
+    ),
+    Topic(
+        "uplift",
+        "How much more a variation does for some units than for all.",
+        Uplift,
+        1,
+        "experiment/segment",
         "tidegate",
         "compact",
     ),
@@ -138,6 +182,48 @@ _ALL = (
         "delete",
         internal=True,
         # An entry is about 150 bytes, at most one a second; no snapshot is so old that it needs one of weeks ago.
+        keeps_bytes=268_435_456,
+    ),
+    Topic(
+        "experiments.snapshots",
+        "State of the experiments flow, in pieces.",
+        None,
+        1,
+        "snapshot and piece",
+        "tidegate",
+        "compact",
+        internal=True,
+    ),
+    Topic(
+        "experiments.journal",
+        "Where the experiments flow applied which records of other topics.",
+        None,
+        1,
+        "topic",
+        "tidegate",
+        "delete",
+        internal=True,
+        keeps_bytes=268_435_456,
+    ),
+    Topic(
+        "readouts.snapshots",
+        "State of the readouts flow, in pieces.",
+        None,
+        1,
+        "snapshot and piece",
+        "tidegate",
+        "compact",
+        internal=True,
+    ),
+    Topic(
+        "readouts.journal",
+        "Where the readouts flow applied which records of other topics.",
+        None,
+        1,
+        "topic",
+        "tidegate",
+        "delete",
+        internal=True,
         keeps_bytes=268_435_456,
     ),
     Topic(

@@ -8,7 +8,7 @@ from packaging.markers import default_environment
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-LOCKS = ("core.lock", "evaluate.lock", "notebooks.lock", "dev.lock", "build.lock")
+LOCKS = ("core.lock", "evaluate.lock", "uplift.lock", "notebooks.lock", "dev.lock", "build.lock")
 PYTHONS = ("3.11.9", "3.12.4")
 
 
@@ -97,11 +97,13 @@ def test_the_development_lock_meets_the_development_dependencies(locks, project,
     assert not unmet(needs, pins(locks["dev.lock"], python, "linux"))
 
 
-@pytest.mark.parametrize("lock", ["evaluate.lock", "dev.lock"])
+@pytest.mark.parametrize("lock", ["its own", "dev.lock"])
 @pytest.mark.parametrize("python", PYTHONS)
-def test_the_locks_meet_what_evaluating_needs(locks, project, python, lock):
+@pytest.mark.parametrize("extra", ["evaluate", "uplift"])
+def test_the_locks_meet_what_an_extra_needs(locks, project, extra, python, lock):
+    lock = f"{extra}.lock" if lock == "its own" else lock
     needs = [Requirement(line) for line in project["project"]["dependencies"]]
-    needs += [Requirement(line) for line in project["project"]["optional-dependencies"]["evaluate"]]
+    needs += [Requirement(line) for line in project["project"]["optional-dependencies"][extra]]
 
     assert not unmet(needs, pins(locks[lock], python, "linux"))
 
@@ -114,7 +116,7 @@ def test_the_build_lock_meets_the_build_requirements(locks, project, repository)
 
 
 @pytest.mark.parametrize("python", PYTHONS)
-@pytest.mark.parametrize("name", ["core.lock", "evaluate.lock", "build.lock"])
+@pytest.mark.parametrize("name", ["core.lock", "evaluate.lock", "uplift.lock", "build.lock"])
 def test_tests_run_on_the_versions_that_users_install(locks, name, python):
     development = pins(locks["dev.lock"], python, "linux")
 

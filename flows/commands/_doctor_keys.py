@@ -8,6 +8,7 @@ from connectors.fetching import Contents
 from flows.commands._shared import Check, counted, full_name
 from flows.keys import NAMES, NEARLY_ALL, Findings, judge, sample
 from flows.settings import Settings
+from operators.observe import TICK
 
 RECORDS = 2_000
 """Newest records looked at, per partition."""
@@ -15,8 +16,9 @@ RECORDS = 2_000
 MOST = 200_000
 """Records looked at per topic: of a topic with many partitions fewer each."""
 
-INPUTS = ("events",)
-"""Topics that flows join by user."""
+EVENTS = "events"
+BESIDE = ("exposures", "metrics")
+"""Topics that flows join by user, besides `events`; looked at where there is anything in them."""
 
 REKEY = (
     'publish with the user as key; for what is there and for publishers that cannot: rekey.source = "{topic}", '
@@ -39,10 +41,12 @@ def look(settings: Settings, existing: Mapping[str, Any]) -> Iterator[Check]:
         KafkaException: a topic cannot be read.
     """
     found = {}
-    for topic in (*INPUTS, "labels") if settings.risk.labels.enabled else INPUTS:
+    for topic in (EVENTS, *(("labels",) if settings.risk.labels.enabled else ()), *BESIDE):
         name = full_name(settings, topic)
         if name in existing and existing[name].error is None:
-            found[name] = sampled(settings, name, len(existing[name].partitions))
+            told = sampled(settings, name, len(existing[name].partitions))
+            if told.records or topic not in BESIDE:
+                found[name] = told
     yield from keys(found)
     yield from partitioners(found)
 
@@ -51,7 +55,9 @@ def sampled(settings: Settings, topic: str, partitions: int) -> Findings:
     """Judge the newest committed records of a topic."""
     newest = max(1, min(RECORDS, MOST // partitions))
     contents = Contents(common_config(settings, "doctor"), topic, partitions, newest)
-    return judge((sample(message) for message in contents if message is not None), partitions)
+    there = (message for message in contents if message is not None)
+    # A tick is in every partition on purpose.
+    return judge((sample(message) for message in there if message.key() != TICK.encode()), partitions)
 
 
 def keys(found: Mapping[str, Findings]) -> Iterator[Check]:

@@ -1,8 +1,10 @@
 """What the commands have in common."""
 
 import argparse
+import contextlib
 import os
 import sys
+from datetime import datetime
 from typing import Any, Literal, NamedTuple
 
 from rich.console import Console
@@ -10,6 +12,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.text import Text
 
 from flows.commands import CommandError
+from flows.experiment_files import milliseconds
 from flows.settings import Settings, load_settings
 from schemas.registry import TOPICS
 
@@ -124,3 +127,11 @@ def above_zero(text: str) -> float:
     if not 0 < number < float("inf"):
         raise argparse.ArgumentTypeError(f"expected a number > 0, got {text}")
     return number
+
+
+def moment(text: str) -> int:
+    """Read an argument that is a time with its offset from UTC; return epoch milliseconds."""
+    with contextlib.suppress(ValueError):
+        if (found := datetime.fromisoformat(text)).tzinfo is not None:
+            return milliseconds(found)
+    raise argparse.ArgumentTypeError(f"expected a time with its offset, such as 2026-01-31T12:00:00Z, got {text}")

@@ -1,11 +1,9 @@
 """`tidegate assign`: which variation units are in, and the exposures that an application would log of them."""
 
 import argparse
-import contextlib
 import sys
 import time
 from collections.abc import Iterable, Iterator
-from datetime import datetime
 from pathlib import Path
 
 import msgspec
@@ -15,8 +13,8 @@ from experiments.assigner import Assigned, Assigner
 from flows.cli import FAILED, OK
 from flows.commands import CommandError
 from flows.commands._definitions import held
-from flows.commands._shared import cell, counted, err, out, settings_of
-from flows.experiment_files import load_experiment, milliseconds
+from flows.commands._shared import cell, counted, err, moment, out, settings_of
+from flows.experiment_files import load_experiment
 from schemas.definition import Definition
 from schemas.exposure import Exposure
 
@@ -34,7 +32,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     units = parser.add_mutually_exclusive_group()
     units.add_argument("--unit", nargs="+", metavar="UNIT", help="these units (default: standard input, one a line)")
     units.add_argument("--file", type=Path, metavar="FILE", help="the units of this file, one a line")
-    parser.add_argument("--at", type=_time, metavar="TIME", help="at this time (default: now)")
+    parser.add_argument("--at", type=moment, metavar="TIME", help="at this time (default: now)")
     form = parser.add_mutually_exclusive_group()
     form.add_argument("--json", action="store_true", help="one JSON object per line")
     form.add_argument(
@@ -118,10 +116,3 @@ def _lines(lines: Iterable[bytes]) -> Iterator[str]:
             yield line.decode()
         except UnicodeDecodeError:
             raise CommandError(f"line {number}: expected UTF-8, got other bytes") from None
-
-
-def _time(text: str) -> int:
-    with contextlib.suppress(ValueError):
-        if (moment := datetime.fromisoformat(text)).tzinfo is not None:
-            return milliseconds(moment)
-    raise argparse.ArgumentTypeError(f"expected a time with its offset, such as 2026-01-31T12:00:00Z, got {text}")

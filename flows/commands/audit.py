@@ -163,30 +163,40 @@ def _lines(path: Path) -> Iterator[tuple[int, bytes]]:
 
 
 def _committed_heads(settings: Settings) -> dict[tuple[str, int], Head]:
-    """Return the head of each chain of the risk flow, as committed beside its group's offsets.
+    """Return the head of each chain, as committed beside the offsets of its flow's group.
 
     Raises:
         CommandError: the text beside an offset cannot be read.
     """
-    topic = full_name(settings, "events")
-    partitions = Admin(settings, "audit").partitions().get(topic, 0)
+    existing = Admin(settings, "audit").partitions()
     heads = {}
-    for each in _committed(settings, [TopicPartition(topic, number) for number in range(partitions)]):
-        try:
-            found = progress.read(each.metadata)
-            head = None if found is None else read_head(found.beside)
-        except ValueError as error:
-            raise CommandError(f"{error} - beside the offset of {topic}[{each.partition}]") from error
-        if head is not None:
-            heads[FLOW, each.partition] = head
+    for flow, (topic, group) in _inputs(settings).items():
+        asked = [TopicPartition(topic, number) for number in range(existing.get(topic, 0))]
+        for each in _committed(settings, group, asked):
+            try:
+                found = progress.read(each.metadata)
+                head = None if found is None else read_head(found.beside)
+            except ValueError as error:
+                raise CommandError(f"{error} - beside the offset of {topic}[{each.partition}]") from error
+            if head is not None:
+                heads[flow, each.partition] = head
     return heads
 
 
-def _committed(settings: Settings, asked: list[TopicPartition]) -> list[Any]:
+def _inputs(settings: Settings) -> dict[str, tuple[str, str]]:
+    """Return the input and the consumer group of each flow with an audit trail."""
+    return {
+        FLOW: (full_name(settings, "events"), settings.risk.group),
+        "experiments": (full_name(settings, "exposures"), settings.experiments.group),
+        "readouts": (full_name(settings, "experiments.parts"), settings.readouts.group),
+    }
+
+
+def _committed(settings: Settings, group: str, asked: list[TopicPartition]) -> list[Any]:
     """Return committed offsets with their texts; a coordinator that is moving, or a pending commit, is waited for."""
     if not asked:
         return []
-    consumer = plain_consumer(settings, "audit", **{"group.id": settings.risk.group})
+    consumer = plain_consumer(settings, "audit", **{"group.id": group})
     try:
         for attempt in range(ATTEMPTS):
             try:

@@ -1,4 +1,4 @@
-"""`tidegate experiments`: definitions of experiments are applied, listed and ended."""
+"""`tidegate experiments`: all that is done with an experiment but assigning its units."""
 
 import argparse
 import json
@@ -11,13 +11,16 @@ import msgspec
 from rich.table import Table
 
 from flows.cli import FAILED, OK
-from flows.commands import CommandError
+from flows.commands import CommandError, _readout, _uplift
 from flows.commands._definitions import Held, Writer, held
-from flows.commands._shared import cell, counted, err, out, settings_of
+from flows.commands._experiment_report import from_file, from_topics
+from flows.commands._shared import cell, counted, err, moment, out, settings_of
+from flows.commands._tick import tick
 from flows.experiment_changes import applied, differences, ended, refusals, state
 from flows.experiment_files import load_experiments
 from flows.settings import Settings
 from schemas.definition import Definition
+from training.report.page import page
 
 STATE_STYLES = {"scheduled": "cyan", "running": "green", "ended": "dim"}
 
@@ -30,9 +33,24 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     apply.add_argument("--dry-run", action="store_true", help="show what would change, and publish nothing")
     listing = actions.add_parser("list", help="show every experiment in its newest version")
     listing.add_argument("--json", action="store_true", help="one JSON object per line")
+    newest = actions.add_parser("show", help="show the newest readout and decision of an experiment")
+    newest.add_argument("id", metavar="ID", help="which experiment")
+    newest.add_argument("--json", action="store_true", help="both as one JSON object")
     stop = actions.add_parser("stop", help="end an experiment now; it assigns nobody any more")
     stop.add_argument("id", metavar="ID", help="which experiment")
     stop.add_argument("--dry-run", action="store_true", help="show what would change, and publish nothing")
+    time_goes_on = actions.add_parser("tick", help="let time go on, so that open attribution windows close")
+    time_goes_on.add_argument("--at", type=moment, metavar="TIME", help="to this time (default: now)")
+    report = actions.add_parser("report", help="write a page about an experiment: intervals, checks, decision (HTML)")
+    report.add_argument("id", metavar="ID", nargs="?", help="which experiment; with --file if it is about several")
+    report.add_argument("-o", "--output", metavar="FILE", help="where to (default: ID.html; -: standard output)")
+    report.add_argument(
+        "--file",
+        type=Path,
+        metavar="FILE",
+        help="what `show --json` writes, or the records themselves, one a line: a page without a broker",
+    )
+    _uplift.add_arguments(actions.add_parser("uplift", help="learn who gains most by a variation"))
 
 
 def main(args: argparse.Namespace) -> int:
@@ -40,7 +58,16 @@ def main(args: argparse.Namespace) -> int:
     if args.action == "apply":
         definitions = load_experiments(args.files)  # before anything connects
         return apply(settings_of(args), definitions, dry=args.dry_run)
+    if args.action == "report":
+        return report(args)
+    if args.action == "uplift":
+        return _uplift.main(args)
     settings = settings_of(args)
+    if args.action == "tick":
+        tick(settings, args.at)
+        return OK
+    if args.action == "show":
+        return _readout.show(settings, args.id, as_json=args.json)
     return stop(settings, args.id, dry=args.dry_run) if args.action == "stop" else show(settings, as_json=args.json)
 
 
@@ -112,6 +139,26 @@ def show(settings: Settings, *, as_json: bool) -> int:
     if there:
         console.print(table)
     console.print(counted(len(there), "experiment"))
+    return OK
+
+
+def report(args: argparse.Namespace) -> int:
+    """Do `tidegate experiments report`."""
+    if args.file is not None:
+        about = from_file(args.file, args.id)
+    elif args.id is not None:
+        about = from_topics(settings_of(args), args.id)
+    else:
+        raise CommandError("expected the id of an experiment, or --file, got neither")
+    path = args.output or f"{about.readout.experiment}.html"
+    if path == "-":
+        out().file.write(page(about))
+        return OK
+    try:
+        Path(path).write_text(page(about), encoding="utf-8")
+    except OSError as error:
+        raise CommandError(f"cannot write {path}: {error.strerror or error}") from error
+    out().print(f"wrote {path}", soft_wrap=True)
     return OK
 
 

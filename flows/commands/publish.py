@@ -1,4 +1,4 @@
-"""`tidegate publish FILE`: a file of events, or of exposures, into Kafka, keyed by user, at the time each happened."""
+"""`tidegate publish FILE`: events, exposures or metrics of a file into Kafka, keyed by user, at the time of each."""
 
 import argparse
 import contextlib
@@ -24,8 +24,8 @@ from flows.commands._shared import (
     settings_of,
 )
 from flows.event_files import EventFile, Ready, Refused
-from flows.exposure_lines import ready as ready_exposure
 from flows.mapping import load_mapping
+from flows.record_lines import LINES
 from flows.settings import Settings
 
 SHOWN = 20
@@ -38,7 +38,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of `tidegate publish`."""
     parser.add_argument("file", type=Path, metavar="FILE", help="JSON lines or CSV, may be .gz; - reads standard input")
     parser.add_argument("--mapping", type=Path, metavar="FILE", help="from the file's fields to an event's (TOML)")
-    parser.add_argument("--topic", default="events", help="where to: events (default), or exposures")
+    parser.add_argument("--topic", default="events", help="where to: events (default), exposures, metrics")
     parser.add_argument("--format", choices=("ndjson", "csv"), help="default: by the file's name, else ndjson")
     parser.add_argument("--rate", type=above_zero, metavar="N", help="at most N events a second")
     parser.add_argument("--limit", type=at_least_one, metavar="N", help="stop after N events")
@@ -49,14 +49,14 @@ def main(args: argparse.Namespace) -> int:
     """Do `tidegate publish`."""
     settings = settings_of(args)
     mapping = load_mapping(args.mapping) if args.mapping else None
-    exposures = args.topic == "exposures"
-    if exposures and (mapping or args.format == "csv" or ".csv" in args.file.suffixes):
-        raise CommandError("exposures are published as JSON lines, one exposure each, without a mapping")
+    check = LINES.get(args.topic)
+    if check and (mapping or args.format == "csv" or ".csv" in args.file.suffixes):
+        raise CommandError(f"{args.topic} are published as JSON lines, one record each, without a mapping")
     topic = full_name(settings, args.topic)
     admin = Admin(settings, "publish")
     partitions_of(admin.partitions(), topic)
     try:
-        with EventFile(args.file, mapping, args.format, check=ready_exposure if exposures else None) as events:
+        with EventFile(args.file, mapping, args.format, check=check) as events:
             publisher = Publisher(settings, topic, _retention_ms(admin, topic))
             return _publish(args, events, publisher)
     except OSError as error:

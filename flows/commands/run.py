@@ -24,13 +24,22 @@ from connectors.observed import Observed
 from connectors.reader import Reader
 from connectors.sides import SOON_MS, SideInputs
 from connectors.takeover import CannotStart, OffsetGone, Takeover
-from flows import explanations, rekey, risk
+from flows import experiments, explanations, readouts, rekey, risk
 from flows.commands._shared import full_name
 from flows.description import Plan
 from flows.settings import Settings, load_settings
 from operators import metrics
 
-FLOWS = {flow.name: flow for flow in (risk.DESCRIPTION, rekey.DESCRIPTION, explanations.DESCRIPTION)}
+FLOWS = {
+    flow.name: flow
+    for flow in (
+        risk.DESCRIPTION,
+        rekey.DESCRIPTION,
+        explanations.DESCRIPTION,
+        experiments.DESCRIPTION,
+        readouts.DESCRIPTION,
+    )
+}
 
 COMPILE_S = 300.0
 """Longest that compiling may take before /healthz says that it is stuck; 1 to 2 minutes are usual on two cores."""
@@ -43,7 +52,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def main(args: argparse.Namespace) -> int:
     """Do `tidegate run`."""
-    return run(load_settings(args.config, os.environ, needs_key=FLOWS[args.flow].needs_key), args.flow)
+    flow = FLOWS[args.flow]
+    settings = load_settings(args.config, os.environ, needs_key=flow.needs_key, needs_audit_key=flow.needs_audit_key)
+    return run(settings, args.flow)
 
 
 def run(settings: Settings, flow: str) -> int:

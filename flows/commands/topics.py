@@ -20,8 +20,11 @@ from schemas.registry import TOPICS, Topic
 OF_LABELS = ("labels", "risk.journal")
 """Used only where `risk.labels.enabled`; made all the same, so that switching it on needs nothing else."""
 
-OF_EXPERIMENTS = ("exposures", "experiments.definitions")
-"""Read by no flow yet; made all the same, because `tidegate experiments` writes there."""
+
+REPLAYED = "experiments.definitions"
+"""Compacted, and a side topic of flows: the journal says which records of it were applied where."""
+
+_LONGEST_MS = 2**63 - 1
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -59,12 +62,16 @@ def topic_config(topic: Topic, settings: Settings) -> dict[str, str]:
     else:
         # Only closed segments are compacted: small ones give the room of old snapshots back soon.
         config["segment.bytes"] = str(64 * 1024 * 1024)
+    if topic.name == REPLAYED:
+        # Rolling forward reads them again as they were: what the input still holds may need any version of them.
+        kept_ms = settings.topics.retention_ms
+        config["min.compaction.lag.ms"] = str(kept_ms if kept_ms >= 0 else _LONGEST_MS)
     return config
 
 
 def needed(settings: Settings) -> list[str]:
     """Return the topics that flows use under these settings."""
-    unused = OF_EXPERIMENTS if settings.risk.labels.enabled else (*OF_LABELS, *OF_EXPERIMENTS)
+    unused = () if settings.risk.labels.enabled else OF_LABELS
     return [name for name in TOPICS if name not in unused]
 
 

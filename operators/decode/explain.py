@@ -4,6 +4,7 @@ Sentences are closed templates, `expected X, got Y - at $.field`. No part of the
 decoder's own messages, which can quote it.
 """
 
+import math
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Final, NamedTuple
@@ -24,7 +25,7 @@ LABELS: Final = ("fraud", "legit")
 EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MILLISECOND: Final = timedelta(milliseconds=1)
 
-_LONGEST: Final = {"id": 256, "user": 1024}
+_LONGEST: Final = {"id": 256, "user": 1024, "metric": 256}
 _OPTIONAL: Final = ("currency", "ip", "device", "counterparty", "country", "session")
 
 _KINDS: Final = {
@@ -75,7 +76,7 @@ TIME_FRACTION: Final = fault(Reason.WRONG_TYPE, "whole milliseconds", "a fractio
 
 def explain_user(value: bytes) -> Fault:
     """Return why no user can be read from a record: as `explain`, but of the fields `user` alone matters."""
-    return _explain(value, lambda members: _required_string(members, "user") or NOT_JSON)
+    return explained(value, lambda members: string_fault(members, "user") or NOT_JSON)
 
 
 def explain(value: bytes) -> Fault:
@@ -84,20 +85,26 @@ def explain(value: bytes) -> Fault:
     Checks go from the whole to the parts and stop at the first fault, so that the answer does not depend on the
     decoder's: depth, UTF-8, JSON, object, then the fields in the order of `schemas.event.Event`.
     """
-    return _explain(value, _explain_fields)
+    return explained(value, _explain_fields)
 
 
 def explain_label(value: bytes) -> Fault:
     """Return the same of a record that is not a label; fields in the order of `schemas.label.Label`."""
-    return _explain(value, _explain_label)
+    return explained(value, _explain_label)
 
 
-def _explain(value: bytes, explain_fields: Callable[[dict[str, bytes]], Fault]) -> Fault:
+def explained(value: bytes, explain_fields: Callable[[dict[str, bytes]], Fault]) -> Fault:
+    """Return the same of a record of any kind.
+
+    Args:
+        value: the record.
+        explain_fields: says what is wrong with an object, given the raw JSON of its fields.
+    """
     if found := unreadable(value):
         return found
     try:
         raw = _well_formed(value)
-        kind = _kind(bytes(raw))
+        kind = kind_of(bytes(raw))
         if kind != "an object":
             return fault(Reason.WRONG_TYPE, "an object", kind)
         return explain_fields({name: bytes(member) for name, member in _members(value).items()})
@@ -181,47 +188,50 @@ def _depth(data: U8) -> int:
     return deepest
 
 
-def _kind(raw: bytes) -> str:
+def kind_of(raw: bytes) -> str:
+    """Return of which JSON type a raw value is, in words."""
     return _KINDS.get(raw[:1], "a number")
 
 
 def _explain_fields(members: dict[str, bytes]) -> Fault:
     return (
-        _required_string(members, "id")
-        or _timestamp(members)
-        or _required_string(members, "user")
-        or _required_string(members, "type")
+        string_fault(members, "id")
+        or timestamp_fault(members)
+        or string_fault(members, "user")
+        or string_fault(members, "type")
         or _amount(members)
-        or next(filter(None, (_optional(members, name, "a string") for name in _OPTIONAL)), None)
-        or _optional(members, "fields", "an object")
+        or next(filter(None, (optional_fault(members, name, "a string") for name in _OPTIONAL)), None)
+        or optional_fault(members, "fields", "an object")
         or NOT_JSON  # half a surrogate pair in what is skipped; or nothing, and an earlier field of a name was wrong
     )
 
 
 def _explain_label(members: dict[str, bytes]) -> Fault:
     return (
-        _required_string(members, "id")
-        or _required_string(members, "user")
-        or _required_string(members, "label")
-        or _word(members, "label", LABELS)
-        or _timestamp(members)
-        or _optional(members, "kind", "a string")
+        string_fault(members, "id")
+        or string_fault(members, "user")
+        or string_fault(members, "label")
+        or word_fault(members, "label", LABELS)
+        or timestamp_fault(members)
+        or optional_fault(members, "kind", "a string")
         or NOT_JSON
     )
 
 
-def _word(members: dict[str, bytes], name: str, words: tuple[str, ...]) -> Fault | None:
+def word_fault(members: dict[str, bytes], name: str, words: tuple[str, ...]) -> Fault | None:
+    """Return what is wrong with a text that must be one of a few; None if nothing is."""
     if _string(members[name]) in words:
         return None
     return fault(Reason.OUT_OF_RANGE, " or ".join(words), "another string", name)
 
 
-def _required_string(members: dict[str, bytes], name: str) -> Fault | None:
+def string_fault(members: dict[str, bytes], name: str) -> Fault | None:
+    """Return what is wrong with a required text; None if nothing is."""
     raw = members.get(name)
     if raw is None:
         return fault(Reason.MISSING_FIELD, "a string", "no such field", name)
-    if _kind(raw) != "a string":
-        return fault(Reason.WRONG_TYPE, "a string", _kind(raw), name)
+    if kind_of(raw) != "a string":
+        return fault(Reason.WRONG_TYPE, "a string", kind_of(raw), name)
     text = _string(raw)
     if not text:
         return fault(Reason.EMPTY_FIELD, "at least 1 character", "an empty string", name)
@@ -230,32 +240,44 @@ def _required_string(members: dict[str, bytes], name: str) -> Fault | None:
     return None
 
 
-def _optional(members: dict[str, bytes], name: str, expected: str) -> Fault | None:
-    kind = _kind(members.get(name, b"null"))
+def optional_fault(members: dict[str, bytes], name: str, expected: str) -> Fault | None:
+    """Return what is wrong with the type of a field that may be absent or null; None if nothing is."""
+    kind = kind_of(members.get(name, b"null"))
     return None if kind in (expected, "null") else fault(Reason.WRONG_TYPE, expected, kind, name)
+
+
+def optional_text_fault(members: dict[str, bytes], name: str) -> Fault | None:
+    """Return what is wrong with a text that may be absent or null, but not empty; None if nothing is."""
+    return None if kind_of(members.get(name, b"null")) == "null" else string_fault(members, name)
+
+
+def number_fault(members: dict[str, bytes], name: str) -> Fault | None:
+    """Return what is wrong with a number that may be absent or null; None if nothing is."""
+    raw = members.get(name, b"null")
+    kind = kind_of(raw)
+    if kind == "null":
+        return None
+    if kind != "a number":
+        return fault(Reason.WRONG_TYPE, "a number", kind, name)
+    if math.isinf(float(raw)):
+        return fault(Reason.OUT_OF_RANGE, "a number a double can hold", "a larger one", name)
+    return None
 
 
 def _amount(members: dict[str, bytes]) -> Fault | None:
     raw = members.get("amount", b"null")
-    kind = _kind(raw)
-    if kind == "null":
-        return None
-    if kind != "a number":
-        return fault(Reason.WRONG_TYPE, "a number", kind, "amount")
-    amount = float(raw)
-    if amount < 0:
+    if kind_of(raw) == "a number" and float(raw) < 0:
         return fault(Reason.OUT_OF_RANGE, "a number >= 0", "a negative number", "amount")
-    if amount == float("inf"):
-        return fault(Reason.OUT_OF_RANGE, "a number a double can hold", "a larger one", "amount")
-    return None
+    return number_fault(members, "amount")
 
 
-def _timestamp(members: dict[str, bytes]) -> Fault | None:
+def timestamp_fault(members: dict[str, bytes]) -> Fault | None:
+    """Return what is wrong with a record's time; None if nothing is."""
     raw = members.get("timestamp")
     expected = "milliseconds since 1970 or RFC 3339"
     if raw is None:
         return fault(Reason.MISSING_FIELD, expected, "no such field", "timestamp")
-    kind = _kind(raw)
+    kind = kind_of(raw)
     if kind == "a number":
         return time_fault(float(raw))
     if kind != "a string":

@@ -11,19 +11,16 @@ import numpy as np
 
 from operators.batches import Rejected
 from operators.decode.explain import (
-    EMPTY_VALUE,
     FROM_THE_FUTURE,
-    MISSING_KEY,
     NOT_JSON,
-    TOO_LARGE,
     Fault,
     explain_label,
     last_counts,
     milliseconds,
     time_fault,
-    unreadable,
 )
 from operators.decode.identifiers import Identifiers
+from operators.decode.reading import REFUSED, forbidden
 from operators.side import Labels, Side
 from schemas.label import Label
 
@@ -37,7 +34,6 @@ class _Wire(Label, frozen=True, kw_only=True, gc=False):
 
 
 _decode = msgspec.json.Decoder(_Wire).decode
-_REFUSED = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
 
 
 def read(side: Side, identifiers: Identifiers, max_bytes: int, skew_ms: int) -> None:
@@ -71,22 +67,17 @@ def read(side: Side, identifiers: Identifiers, max_bytes: int, skew_ms: int) -> 
 
 
 def _label(key: bytes | None, value: bytes | None, max_bytes: int) -> _Wire | Fault:
-    if not value:
-        return EMPTY_VALUE
-    if not key:
-        return MISSING_KEY
-    if len(value) > max_bytes:
-        return TOO_LARGE
-    if fault := unreadable(value):
+    if fault := forbidden(key, value, max_bytes):
         return fault
+    assert value, "a forbidden one is empty"
     try:
         return _decode(value)
-    except _REFUSED:
+    except REFUSED:
         fault = explain_label(value)
     if fault is NOT_JSON:
         try:  # refused for a field that a later one of its name replaces
             return _decode(last_counts(value))
-        except _REFUSED:
+        except REFUSED:
             pass
     return fault
 

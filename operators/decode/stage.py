@@ -1,42 +1,26 @@
 """Decode: raw records of one partition in, events as columns out; every record leaves by exactly one door."""
 
-from array import array
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from hashlib import blake2b
-from itertools import compress, filterfalse
 from typing import Annotated, ClassVar, Final
 
 import msgspec
 import numpy as np
 from annotated_types import Ge, Le
 
-from operators.batches import I64, Bool, Decoded, Messages, Rejected
+from operators.batches import Decoded, Messages
 from operators.decode import labels
-from operators.decode.explain import (
-    DEEPEST,
-    EMPTY_VALUE,
-    FROM_THE_FUTURE,
-    MISSING_KEY,
-    NOT_JSON,
-    TOO_LARGE,
-    Fault,
-    depth,
-    explain,
-    is_utf8,
-    last_counts,
-    milliseconds,
-    time_fault,
-    unreadable,
-)
+from operators.decode.explain import explain
 from operators.decode.identifiers import Identifiers
 from operators.decode.own import OwnColumns
 from operators.decode.pseudonym import Pseudonymizer
+from operators.decode.reading import Reader
 from operators.own_feature import OwnFeature
 from operators.side import Side
 from operators.state import Measurement, State
-from schemas.event import LAST_TIME_MS, Event
+from schemas.event import Event
 
 _LAYOUT: Final = 1
 
@@ -96,21 +80,12 @@ class Decode:
             self._own = OwnColumns(features, pseudonymizer, config.cache_entries, given=False)
             self._own_given = OwnColumns(features, pseudonymizer, config.cache_entries, given=True)
         self._skew_ms = round(config.max_clock_skew_s * 1000)
-        # A record with more than DEEPEST levels has at least that many opening and as many closing brackets.
-        self._harmless_bytes = min(config.max_message_bytes, 2 * DEEPEST)
-        depth(b"{}")  # compiled now, not at the first bad record
+        self._read = Reader(_decode, explain, config.max_message_bytes, self._skew_ms)
 
     def process(self, batch: Messages) -> Decoded:
         """Answer a batch: for every record an event or a rejection, both in the order of the input."""
-        faults: dict[int, Fault] = {}
-        events, places = _parse(self._screen(batch, faults), faults)
-        times = _times(events)
-        kafka_ms = np.array(batch.timestamps_ms, dtype=np.int64)[places]
-        good = self._plausible(times, kafka_ms)
-        if not good.all():
-            for at in np.flatnonzero(~good):
-                faults[int(places[at])] = time_fault(_number(events[at].timestamp)) or FROM_THE_FUTURE
-            events, places, times = list(compress(events, good.tolist())), places[good], times[good]
+        found = self._read(batch.keys, batch.values, batch.timestamps_ms)
+        events = found.records
         given = batch.topic in self.pseudonymizer.pseudonymised_topics
         identifiers, own = (self._given, self._own_given) if given else (self._raw, self._own)
         users, user = identifiers.users([event.user for event in events])
@@ -120,18 +95,15 @@ class Decode:
         return Decoded(
             span=batch.span,
             topic=batch.topic,
-            offsets=np.array(batch.offsets, dtype=np.int64)[places],
-            time_ms=times,
+            offsets=np.array(batch.offsets, dtype=np.int64)[found.places],
+            time_ms=found.time_ms,
             ids=ids,
             users=users,
             user=user,
             id_hash=identifiers.id_hash(ids, user),
             attributes=attributes,
             amount=amount + 0.0,  # -0.0 becomes 0.0
-            rejected=[
-                Rejected(batch.offsets[place], batch.timestamps_ms[place], found.reason, found.detail)
-                for place, found in sorted(faults.items())
-            ],
+            rejected=found.rejected(batch.offsets, batch.timestamps_ms),
             own=own.read(events, amount, attributes) if own else None,
         )
 
@@ -155,79 +127,3 @@ class Decode:
         missed = self._raw.missed + self._given.missed
         yield Measurement("tidegate_pseudonym_cache_hits_total", asked - missed)
         yield Measurement("tidegate_pseudonym_cache_misses_total", missed)
-
-    def _screen(self, batch: Messages, faults: dict[int, Fault]) -> list[bytes | None]:
-        """Return the values to be parsed, None in place of those that must not be."""
-        values = batch.values
-        small = all(values) and max(map(len, filter(None, values)), default=0) <= self._harmless_bytes
-        # The decoder does not look at the bytes of texts that it skips; nearly all records are ASCII.
-        if small and all(batch.keys) and all(map(is_utf8, filterfalse(bytes.isascii, values))):  # type: ignore[arg-type]
-            return values
-        for place, (key, value) in enumerate(zip(batch.keys, values, strict=True)):
-            found = self._forbidden(key, value)
-            if found is not None:
-                faults[place] = found
-        return [None if place in faults else value for place, value in enumerate(values)]
-
-    def _forbidden(self, key: bytes | None, value: bytes | None) -> Fault | None:
-        if not value:
-            return EMPTY_VALUE
-        if not key:
-            return MISSING_KEY
-        if len(value) > self.config.max_message_bytes:
-            return TOO_LARGE
-        return unreadable(value)
-
-    def _plausible(self, times: I64, kafka_ms: I64) -> Bool:
-        """Return which times are possible and not from the future.
-
-        A negative Kafka timestamp means that the record has none: nothing can be held against it then.
-        """
-        good: Bool = (times >= 0) & (times <= LAST_TIME_MS) & ((times - self._skew_ms <= kafka_ms) | (kafka_ms < 0))
-        return good
-
-
-def _parse(values: list[bytes | None], faults: dict[int, Fault]) -> tuple[list[_Wire], I64]:
-    """Return the records that are events, and their places among `values`; the others' faults are added."""
-    found: list[_Wire | None] = []
-    rest = iter(values)
-    while True:
-        try:
-            # One call for as many as go well. What `extend` took before an error stays, and `rest` stands behind the
-            # value that failed.
-            found.extend(map(_decode, rest))  # type: ignore[arg-type]  # None fails, as it should
-            break
-        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, TypeError):
-            place = len(found)
-            value = values[place]
-            found.append(None if value is None else _second_look(value, place, faults))
-    if not faults:
-        return found, np.arange(len(found))  # type: ignore[return-value]  # no None is left in it
-    events = [event for event in found if event is not None]
-    return events, np.array([place for place, event in enumerate(found) if event is not None], dtype=np.int64)
-
-
-def _second_look(value: bytes, place: int, faults: dict[int, Fault]) -> _Wire | None:
-    """Return the event of a record that the decoder refused for a field that a later one of its name replaces."""
-    found = explain(value)
-    if found is NOT_JSON:
-        try:
-            return _decode(last_counts(value))
-        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
-            pass
-    faults[place] = found
-    return None
-
-
-def _times(events: list[_Wire]) -> I64:
-    """Return event times, shape (n,); below 0 or above `LAST_TIME_MS` where they are impossible."""
-    stamps = [event.timestamp for event in events]
-    try:
-        return np.array(array("q", stamps))  # type: ignore[type-var]  # refuses all that is not an integer
-    except (TypeError, OverflowError):
-        values = map(_number, stamps)
-        return np.array([-1 if time_fault(value) else int(value) for value in values], dtype=np.int64)
-
-
-def _number(stamp: float | datetime) -> float:
-    return milliseconds(stamp) if isinstance(stamp, datetime) else stamp

@@ -95,7 +95,7 @@ def _drop_reached(state: Sequence, max_gap_ms: Int) -> None:
 
 
 @borrowing
-def _propose(state: Sequence, user: np.uint64, time_ms: Int, max_gap_ms: Int) -> bool:
+def propose(state: Sequence, user: np.uint64, time_ms: Int, max_gap_ms: Int) -> bool:
     """Take a proposal; return whether stream time jumped."""
     clock = state.clock
     _drop_reached(state, max_gap_ms)
@@ -113,6 +113,19 @@ def _propose(state: Sequence, user: np.uint64, time_ms: Int, max_gap_ms: Int) ->
 
 
 @borrowing
+def advance(state: Sequence, user: np.uint64, time_ms: Int, max_gap_ms: Int) -> bool:
+    """Move stream time on to an event that is not late; return False if it is ahead and waits to be confirmed."""
+    clock = state.clock
+    while time_ms > clock[TIME_MS] + max_gap_ms:
+        if not propose(state, user, time_ms, max_gap_ms):
+            return False
+    clock[TIME_MS] = max(clock[TIME_MS], time_ms)
+    if clock[_PROPOSALS] > 0:
+        _object(state, user)
+    return True
+
+
+@borrowing
 def _judge(
     state: Sequence, seen: Seen, user: np.uint64, id_hash: np.uint64, time_ms: Int, lateness_ms: Int, max_gap_ms: Int
 ) -> Int:
@@ -124,12 +137,8 @@ def _judge(
         return DUPLICATE
     if time_ms < clock[TIME_MS] - lateness_ms:
         return LATE
-    while time_ms > clock[TIME_MS] + max_gap_ms:
-        if not _propose(state, user, time_ms, max_gap_ms):
-            return AHEAD
-    clock[TIME_MS] = max(clock[TIME_MS], time_ms)
-    if clock[_PROPOSALS] > 0:
-        _object(state, user)
+    if not advance(state, user, time_ms, max_gap_ms):
+        return AHEAD
     forget_expired(seen, clock[TIME_MS])  # before the bound is asked: what has expired is not evicted
     remember(seen, id_hash, clock[TIME_MS])
     return 0

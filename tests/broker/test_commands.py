@@ -27,9 +27,11 @@ MURMUR2 = {
 
 
 def test_creating_the_topics_again_changes_nothing_and_succeeds(tidegate, prefix):
-    names = ["events", "labels", "exposures", "risk.tiers", "risk.alerts", "risk.evidence", "risk.explanations"]
-    names += ["experiments.definitions", "dead-letters"]
-    names += ["dead-letters.replays", "audit", "risk.snapshots", "risk.journal", "explanations.snapshots"]
+    names = ["events", "labels", "exposures", "metrics", "risk.tiers", "risk.alerts", "risk.evidence"]
+    names += ["risk.explanations", "experiments.definitions", "experiments.parts", "experiments.readouts"]
+    names += ["experiments.decisions", "uplift", "dead-letters", "dead-letters.replays", "audit"]
+    names += ["risk.snapshots", "risk.journal", "experiments.snapshots", "experiments.journal"]
+    names += ["readouts.snapshots", "readouts.journal", "explanations.snapshots"]
 
     assert tidegate("topics", "create")[:2] == (0, "".join(f"created  {prefix}{name}\n" for name in names))
     assert tidegate("topics", "create")[:2] == (0, "".join(f"exists   {prefix}{name}\n" for name in names))
@@ -39,7 +41,7 @@ def test_creating_the_topics_again_changes_nothing_and_succeeds(tidegate, prefix
 def test_all_topics_have_the_configured_number_of_partitions(tidegate):
     rows = [json.loads(line) for line in tidegate("topics", "list", "--json")[1].splitlines()]
 
-    assert [row["partitions"] for row in rows] == [4] * 14
+    assert [row["partitions"] for row in rows] == [4] * 23
 
 
 @pytest.mark.usefixtures("topics")

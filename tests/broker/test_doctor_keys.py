@@ -15,13 +15,13 @@ def _a_key(topics, monkeypatch):
     monkeypatch.setenv("TIDEGATE_PSEUDONYM_KEY", "0123456789abcdef")
 
 
-def publish(bootstrap, prefix, partitioner, key_of=lambda user: user):
+def publish(bootstrap, prefix, partitioner, key_of=lambda user: user, topic="events"):
     producer = Producer({"bootstrap.servers": bootstrap, "partitioner": partitioner, "enable.idempotence": True})
     for number in range(300):
         user = f"person-{number % 60}"
-        producer.produce(f"{prefix}events", json.dumps({"user": user}), key_of(user))
-    producer.produce(f"{prefix}events", None, "person-1")
-    producer.produce(f"{prefix}events", b"\xff{", "person-2")
+        producer.produce(f"{prefix}{topic}", json.dumps({"user": user}), key_of(user))
+    producer.produce(f"{prefix}{topic}", None, "person-1")
+    producer.produce(f"{prefix}{topic}", b"\xff{", "person-2")
     assert producer.flush(20) == 0
 
 
@@ -54,6 +54,18 @@ def test_what_tidegate_publishes_is_by_murmur2(tidegate, prefix, tmp_path):
     assert tidegate("publish", str(path))[0] == 0
 
     assert results(tidegate("doctor")[1])["partitioner"] == "ok"
+
+
+def test_exposures_are_looked_at_once_there_are_any_and_ticks_are_not_held_against_them(tidegate, bootstrap, prefix):
+    publish(bootstrap, prefix, "murmur2_random")
+    assert f"{prefix}exposures: the key" not in " ".join(tidegate("doctor")[1].split())
+    publish(bootstrap, prefix, "murmur2_random", topic="exposures")
+    for _ in range(50):
+        assert tidegate("experiments", "tick")[0] == 0
+    code, out, _ = tidegate("doctor")
+
+    assert (code, results(out)["partitioner"]) == (0, "ok"), out
+    assert f"{prefix}exposures: the key is the user in 300 records" in " ".join(out.split())
 
 
 def test_a_topic_keyed_by_something_else_is_named_with_the_remedy(tidegate, bootstrap, prefix):

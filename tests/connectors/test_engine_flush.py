@@ -6,9 +6,11 @@ import pytest
 
 from connectors import progress
 from connectors.engine import Engine, Pace
+from connectors.journal import Entry
 from connectors.ledger import Ledger
+from connectors.partition import Partition
 from connectors.reader import Run
-from connectors.sides import SideInputs, SideTopics
+from connectors.sides import SideInputs, SidePlaces, SideTopics
 from connectors.snapshots import DirectoryStore
 from connectors.takeover import Opened
 from operators.batches import Encoded, Outgoing
@@ -264,3 +266,14 @@ def test_flushes_follow_what_the_stages_were_given_and_not_the_clock_alone(rig):
     assert [type(each) for each in rig.turns[1]] == [Flush]  # something was said: there may be more
     assert rig.turns[2:4] == [[], []]
     assert [type(each) for each in rig.turns[0][:2]] == [Restore, Restore]
+
+
+def test_the_loop_beats_before_each_stretch_of_side_records_that_is_read_again(rig):
+    """Each may take the broker as long as a turn may take."""
+    entries = tuple(Entry("labels", 10, at, at + 1, 1, "") for at in range(3))
+    places = SidePlaces({"labels": 3}, {"labels": 0}, 0, 0, entries)
+    happened = []
+    rig.engine._observer = SimpleNamespace(beat=lambda: happened.append("beat"))
+    rig.engine._sides = SimpleNamespace(again=lambda _number, entry: happened.append(entry.first))
+    rig.engine._batches(0, Partition.of(Opened(0, 10, 10, 0, (), sides=places), "flow", 0.0), Run())
+    assert happened == ["beat", 0, "beat", 1, "beat", 2]

@@ -7,14 +7,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from connectors.merge import Merge
+from connectors.merge import LIGHT, Merge
 
 SLACK_S, WAIT_S = 1.0, 2.0
 
 
 class Message:
-    def __init__(self, topic, offset, time_ms):
-        self.topic, self.at, self.time_ms = topic, offset, time_ms
+    def __init__(self, topic, offset, time_ms, size=1):
+        self.topic, self.at, self.time_ms, self.size = topic, offset, time_ms, size
+
+    def __len__(self):
+        return self.size
 
     def offset(self):
         return self.at
@@ -133,9 +136,9 @@ def test_runs_are_as_long_as_the_slack_allows():
 
 
 def test_a_run_ends_at_the_first_record_beyond_the_limit_though_later_ones_are_within_it():
-    """By looking for the limit as in a sorted list all five would pass."""
+    """By looking for the limit as in a sorted list all six would pass."""
     merged = merge("a", "b")
-    merged.add("a", log("a", [0, 5_000, 10, 20, 30]), 0.0)
+    merged.add("a", log("a", [0, 5_000, 6_000, 7_000, 10, 20]), 0.0)
     merged.add("b", log("b", [0, 100]), 0.0)
     assert times(given_out(merged, 0.0)) == [("a", 0), ("b", 0), ("b", 100)]
 
@@ -143,9 +146,34 @@ def test_a_run_ends_at_the_first_record_beyond_the_limit_though_later_ones_are_w
 def test_a_long_run_is_cut_at_the_same_place_as_a_short_one():
     for length in (10, 31, 32, 33, 500):
         merged = merge("a", "b")
-        merged.add("a", log("a", [0] * length + [1_001] + [0] * 5), 0.0)
+        merged.add("a", log("a", [0] * length + [1_001] * 3 + [0] * 2), 0.0)
         merged.add("b", log("b", [0]), 0.0)
         assert len([each for each in given_out(merged, 0.0) if each.topic == "a"]) == length
+
+
+@pytest.mark.parametrize("ahead_ms", [3_600_000, 10**12])
+@pytest.mark.parametrize("at", [0, 1, 500, 999])
+def test_one_clock_that_is_ahead_makes_nothing_behind_it_late(ahead_ms, at):
+    metrics = [1_000 * second for second in range(1_000)]
+    metrics[at] += ahead_ms
+    merged = merge("metrics", "exposures")
+    merged.add("metrics", log("metrics", metrics), 0.0)
+    merged.add("exposures", log("exposures", range(0, 1_000_000, 1_000)), 0.0)
+    stream_ms, late_ms = 0, 0
+    for message in given_out(merged, 0.0):
+        if message.topic == "exposures":
+            stream_ms = max(stream_ms, message.time_ms)
+        else:
+            late_ms = max(late_ms, stream_ms - message.time_ms)
+    assert merged.queued("metrics") <= 1
+    assert late_ms <= SLACK_S * 1000 + 2_000  # it is taken for as far as the middle of five, two records on
+
+
+def test_of_a_topic_of_which_one_record_is_here_its_time_counts():
+    merged = merge("a", "b")
+    merged.add("b", log("b", [0]), 0.0)
+    merged.add("a", log("a", [5_000]), 0.0)
+    assert times(given_out(merged, 0.0)) == [("b", 0)]
 
 
 def test_a_topic_at_its_end_stops_holding_the_others_back_after_the_wait():
@@ -224,6 +252,16 @@ def test_runs_are_counted_too_however_short():
     merged.add("a", log("a", range(0, 2_000_000, 2_000)), 0.0)
     merged.add("b", log("b", range(1_000, 2_000_000, 2_000)), 0.0)
     assert len(merged.take(0.0, 10**6, 7)) == 7
+
+
+def test_a_heavy_record_that_waits_counts_as_several():
+    merged = merge("a")
+    sizes = [0, LIGHT - 1, LIGHT, 10 * LIGHT]
+    merged.add("a", [Message("a", at, at, size) for at, size in enumerate(sizes)], 0.0)
+    left = [merged.queued("a")]
+    while given_out(merged, 0.0, 1):
+        left.append(merged.queued("a"))
+    assert left == [15, 14, 13, 11, 0]
 
 
 def test_of_equal_times_the_topic_named_first_comes_first():

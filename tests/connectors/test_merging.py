@@ -3,6 +3,7 @@
 import pytest
 
 from connectors import merging, sides
+from connectors.merge import LIGHT
 from connectors.merging import FULL, NEAR
 from connectors.partition import Partition
 from connectors.reader import Run
@@ -14,8 +15,13 @@ MOST = 10
 
 
 class Message:
+    size = 1
+
     def __init__(self, offset, time_ms):
         self.at, self.time_ms = offset, time_ms
+
+    def __len__(self):
+        return self.size
 
     def offset(self):
         return self.at
@@ -241,6 +247,41 @@ def test_an_input_that_is_behind_holds_a_merged_topic_back_however_long(made):
     assert rig.turn() + rig.turn(1.0) + rig.turn(1.0) + rig.turn(1.0) == []
 
 
+def busy(rig, turns, *, backlog):
+    """Turns of a tenth of a second in which 5 old metrics are read, and more are told of; `backlog`: and wait."""
+    metrics, told = rig.topics["metrics"], []
+    rig.input.give(0, 0, 1, times=lambda _at: 10**9)
+    for turn in range(turns):
+        metrics.highs[0] = 10**5 if backlog else 5 * turn + 5 + 6
+        metrics.give(0, 5 * turn, 5 * turn + 5)
+        told += [name for name, _, _ in rig.turn(0.1)]
+    return told
+
+
+def test_a_topic_whose_new_records_come_all_the_time_is_not_behind_for_that(made, monkeypatch):
+    monkeypatch.setattr(merging, "NEAR", 2)
+    rig = made("metrics", merged=frozenset({"metrics"}), wait_s=2.0)
+    assert "input" in busy(rig, 40, backlog=False)
+
+
+def test_it_is_while_what_was_there_a_turn_ago_is_not_read(made):
+    rig = made("metrics", merged=frozenset({"metrics"}), wait_s=2.0)
+    assert "input" not in busy(rig, 40, backlog=True)
+
+
+def test_while_the_input_is_not_read_it_is_behind(made):
+    """As long as another partition is rolled forward over what was read, the engine reads nothing."""
+    rig = made("metrics", merged=frozenset({"metrics"}), wait_s=2.0)
+    rig.input.end(0, 0)
+    rig.turn()
+    for minute in range(5):
+        rig.clock.now += 60.0
+        rig.topics["metrics"].give(0, minute, minute + 1, times=lambda at: 60_000 * at)
+        assert rig.sides.due(rig.ours) == []
+    assert rig.turn() == []
+    assert [each[:2] for each in rig.turn(2.0)] == [("metrics", minute) for minute in range(5)]
+
+
 def fill(rig, topic, lots):
     """Give what is never handed out, since the other topic is behind."""
     for lot in range(lots):
@@ -259,6 +300,19 @@ def test_a_topic_of_which_enough_is_here_is_not_read_until_less_is(made):
     rig.turn()
     rig.turn()
     assert metrics.reads == 2
+
+
+def test_of_heavy_records_fewer_are_enough(made, monkeypatch):
+    monkeypatch.setattr(Message, "size", 10 * LIGHT)
+    rig = made("metrics", merged=frozenset({"metrics"}))
+    metrics = rig.topics["metrics"]
+    metrics.give(0, 0, 1)
+    assert rig.turn() + rig.turn() == []
+    assert metrics.reads == 1
+    rig.ours[1] = partition("metrics")
+    metrics.give(0, 1, 3)
+    assert rig.turn() + rig.turn() == []
+    assert metrics.assigned[-1] == {1: 0}
 
 
 def test_a_partition_that_is_full_is_given_up_while_another_is_read_and_read_on_where_it_was(made):

@@ -128,6 +128,25 @@ def test_a_partition_from_before_side_inputs_begins_there_too_and_rolls_nothing_
     assert opened(found, told, told.snapshots[0]) == SidePlaces({"labels": 3}, {"labels": 3}, 50, 50)
 
 
+MERGED = {"merged": frozenset({"labels"})}
+
+
+def test_a_merged_topic_that_is_switched_on_later_begins_at_its_end(made):
+    found, _, _ = made(**MERGED)
+    told = Progress("o", 0, sides={"other": 5}, sides_begin={"other": 0}, journal=50)
+    places = opened(found, told, SnapshotPlace(200, "a" * 32, 1, sides={"other": 5}, journal=50))
+    assert (places.committed["labels"], places.begin["labels"]) == (20, 20)
+
+
+def test_without_a_past_it_begins_where_the_flow_does_also_after_a_kill_before_it_was_first_applied(made):
+    found, _, _ = made(**MERGED)
+    first = opened(found)
+    assert first.committed == {"labels": 3}
+    claimed = Partition.of(Opened(0, 100, 100, 0, (), sides=first), "flow", 0.0).sides.written
+    told = Progress("o", 100, sides=claimed, sides_begin=dict(first.begin), journal=first.journal_begin)
+    assert opened(found, told).committed == {"labels": 3}
+
+
 def test_a_snapshot_that_has_everything_asks_the_journal_nothing(made):
     found, _, book = made()
     place = SnapshotPlace(100, "a" * 32, 1, sides={"labels": 9}, journal=7)

@@ -20,9 +20,20 @@ ABORTED = f'tidegate_transactions_total{{{RISK},outcome="aborted"}}'
 REJECTED = f'tidegate_records_rejected_total{{{RISK},stage="decode",reason="not_json"}}'
 RATE, BUDGET = f'tidegate_alert_rate{{{P0},tier="high"}}', f'tidegate_alert_budget{{{P0},tier="high"}}'
 
+READOUTS_0 = 'flow="readouts",partition="0",instance="a"'
+STOPPED, BROKEN = (f'tidegate_experiments_decided{{{READOUTS_0},decision="{each}"}}' for each in ("stop", "broken"))
 MATCHED, UNMATCHED, UNSAMPLED = (
     f'tidegate_labels_total{{{P0},outcome="{outcome}"}}' for outcome in ("matched", "unmatched", "unsampled")
 )
+
+E0 = 'flow="experiments",partition="0",instance="a"'
+SIDE, SIDE_REJECTED = (
+    f'tidegate_side_records{more}{{flow="experiments",topic="metrics",{last}}}'
+    for more, last in (("_total", 'partition="0"'), ("_rejected_total", 'reason="not_json"'))
+)
+OBSERVED = f'tidegate_records_sent_total{{{E0},stage="observe"}}'
+MISASSIGNED = f"tidegate_exposures_misassigned_total{{{E0}}}"
+SAMPLED, CHANGED = (f'tidegate_units_refused_total{{{E0},reason="{reason}"}}' for reason in ("sampled", "definition"))
 
 # (alert, whether it fires within 30 minutes, series by the minute in promtool's notation: start+step x count)
 CASES = [
@@ -69,6 +80,14 @@ CASES = [
     ("TidegateSnapshotOld", True, {f"tidegate_snapshot_age_seconds{{{P0}}}": "0+60x30", READ: "0+600x30"}),
     ("TidegateSnapshotOld", False, {f"tidegate_snapshot_age_seconds{{{P0}}}": "0+60x30", READ: "600x30"}),  # idle
     ("TidegateDeadLetters", True, {READ: "0+1000x30", REJECTED: "0+60x30"}),
+    (
+        "TidegateDeadLetters",
+        True,
+        {
+            each.replace("risk", "experiments").replace("decode", "observe"): values
+            for each, values in ((READ, "0+1000x30"), (REJECTED, "0+60x30"))
+        },
+    ),
     ("TidegateDeadLetters", False, {READ: "0+1000x30", REJECTED: "0+40x30"}),
     ("TidegateAlertRateOverBudget", True, {RATE: "0.04x30", BUDGET: "0.01x30"}),
     ("TidegateAlertRateOverBudget", False, {RATE: "0.02x30", BUDGET: "0.01x30"}),
@@ -81,6 +100,16 @@ CASES = [
     ("TidegateLabelsUnmatched", False, {UNMATCHED: "0+30x30", MATCHED: "0+60x30"}),
     ("TidegateLabelsWaitedForTooShort", True, {f"tidegate_remembered_unripe_total{{{P0}}}": "0+60x30"}),
     ("TidegateLabelsWaitedForTooShort", False, {f"tidegate_remembered_unripe_total{{{P0}}}": "60x30"}),
+    ("TidegateSideDeadLetters", True, {SIDE: "0+1000x30", SIDE_REJECTED: "0+60x30"}),
+    ("TidegateSideDeadLetters", False, {SIDE: "0+1000x30", SIDE_REJECTED: "0+40x30"}),
+    ("TidegateExposuresMisassigned", True, {OBSERVED: "0+1000x30", MISASSIGNED: "0+12x30"}),
+    ("TidegateExposuresMisassigned", False, {OBSERVED: "0+1000x30", MISASSIGNED: "0+8x30"}),
+    ("TidegateUnitsSampled", True, {SAMPLED: "0x5 0+20x25"}),
+    ("TidegateUnitsSampled", False, {SAMPLED: "500x30"}),  # long ago
+    ("TidegateDefinitionRefused", True, {CHANGED: "0x20 1x10"}),
+    ("TidegateDefinitionRefused", False, {CHANGED: "1x30"}),
+    ("TidegatePartsWaiting", True, {f"tidegate_parts_waiting{{{E0}}}": "3x30"}),
+    ("TidegatePartsWaiting", False, {f"tidegate_parts_waiting{{{E0}}}": "3x15 0 3x14"}),
     (
         "TidegateEvictionSurge",  # 20 a minute is 1,200 an hour: more than a tenth of 10,000
         True,
@@ -91,6 +120,14 @@ CASES = [
         False,
         {f"tidegate_entities_evicted_total{{{P0}}}": "0+10x30", f"tidegate_entities{{{P0}}}": "10000x30"},
     ),
+    ("TidegateExperimentStopped", True, {STOPPED: "0x20 1x10"}),
+    ("TidegateExperimentStopped", False, {STOPPED: "1x30", BROKEN: "0x20 1x10"}),  # long ago; and another
+    ("TidegateExperimentBroken", True, {BROKEN: "2x20 3x10"}),
+    ("TidegateExperimentBroken", False, {BROKEN: "2x20 1x10"}),
+    ("TidegateReadoutsBehind", True, {f"tidegate_readouts_pending{{{READOUTS_0}}}": "60x30"}),
+    ("TidegateReadoutsBehind", False, {f"tidegate_readouts_pending{{{READOUTS_0}}}": "60x20 20 60x9"}),
+    ("TidegateExperimentsRefused", True, {f"tidegate_experiments_refused_total{{{READOUTS_0}}}": "0x5 0+1x25"}),
+    ("TidegateExperimentsRefused", False, {f"tidegate_experiments_refused_total{{{READOUTS_0}}}": "9x30"}),
 ]
 
 

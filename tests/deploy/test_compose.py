@@ -11,7 +11,7 @@ import yaml
 from flows.cli import COMMANDS
 from flows.settings import load_settings
 
-FLOWS = ("risk", "explanations")
+FLOWS = ("risk", "explanations", "experiments", "readouts")
 OURS = ("topics", *FLOWS, "demo")
 KEY = "0123456789abcdef"
 TOP = {"name", "services", "volumes", "networks", "secrets", "configs"}
@@ -167,9 +167,11 @@ def test_environment_values_are_text_so_that_yaml_cannot_change_them(compose):
             assert isinstance(value, str), f"{name}: {key}"
 
 
-def test_only_the_demo_needs_a_profile(compose):
+def test_the_demo_and_the_module_of_experiments_need_a_profile(compose):
     assert {name: service["profiles"] for name, service in services(compose) if "profiles" in service} == {
-        "demo": ["demo"]
+        "demo": ["demo"],
+        "experiments": ["experiments"],
+        "readouts": ["experiments"],
     }
 
 

@@ -5,7 +5,8 @@ import pytest
 from gbstats import pair
 
 from experiments.effects import Arms, absolute, means, theta
-from experiments.strata import interaction, standardise
+from experiments.intervals import log_e_value, precision
+from experiments.strata import interaction, lift_interaction, standardise
 from experiments.sums import Sums
 
 
@@ -102,3 +103,56 @@ def test_an_interaction_by_hand():
 
     assert (float(found.estimate), float(found.variance), float(found.n)) == pytest.approx((0.2, 0.04, 150))
     assert float(found.dof) == pytest.approx(0.0016 / (0.0001 / 98 + 0.0009 / 48))
+
+
+def stratum(mean_a, mean_b, n, variance=4.0):
+    """Return two arms without a covariate."""
+    zero = np.zeros(())
+    arms = [Arms(np.array(n), np.array(m), np.array(variance), zero, zero, zero, n - 1) for m in (mean_a, mean_b)]
+    return (*arms, zero)
+
+
+def test_strata_that_merely_spend_more_have_one_lift():
+    """2 to 2.2 and 20 to 22 are both 10 %."""
+    found = lift_interaction(stratum(2.0, 2.2, 100.0), stratum(20.0, 22.0, 400.0))
+
+    assert float(found.estimate) == pytest.approx(0, abs=1e-12)
+    assert float(found.n) == 1_000
+
+
+def test_the_difference_of_two_lifts_by_hand():
+    """Lifts 0 and .5; 100 units of variance 4 in each arm, the controls at 2.
+
+    Relative variances are v (1 + (1 + lift)^2) / (n m^2): 4 (1 + 1) / 400 = .02 and 4 (1 + 2.25) / 400 = .0325, so the
+    common lift is (.5 / .0325) / (1 / .02 + 1 / .0325) = .190476. At it each contrast has 4 (1 + 1.190476^2) / 400.
+    """
+    found = lift_interaction(stratum(2.0, 2.0, 100.0), stratum(2.0, 3.0, 100.0))
+
+    assert float(found.estimate) == pytest.approx(0.5)
+    assert float(found.variance) == pytest.approx(2 * 4 * (1 + 1.190476**2) / 400, rel=1e-6)
+
+
+def test_where_a_control_is_not_above_0_there_is_no_lift_to_compare():
+    assert np.isnan(lift_interaction(stratum(-1.0, 2.0, 100.0), stratum(2.0, 3.0, 100.0)).estimate)
+
+
+@pytest.mark.slow
+def test_rare_conversions_with_one_lift_are_seldom_called_different():
+    """2,000 experiments, conversions of 2 and 6 % in two strata, 100 looks from the fifth conversion of each arm on."""
+    rng, count, rate = np.random.default_rng(5), 2_000, np.array([0.02, 0.06])
+    rho2, largest, nothing = precision(0.05), np.zeros(count), np.zeros(count)
+    ones = np.zeros((count, 2, 2))
+    for look in range(1, 101):
+        ones += rng.binomial(50, rate[:, None] * np.array([1.0, 1.2]), (count, 2, 2))
+        n = np.full(count, 50.0 * look)
+        pairs = []
+        for part in (0, 1):
+            p = ones[:, part] / n[:, None]
+            pairs.append((*(Arms(n, q, q * (1 - q), nothing, nothing, nothing, n) for q in p.T), 0.0))
+        ready = (ones >= 5).all(axis=(1, 2))
+        log_e = log_e_value(lift_interaction(*pairs), rho2)
+        largest = np.where(ready, np.maximum(largest, np.nan_to_num(log_e)), largest)
+    share = np.mean(np.exp(-largest) <= 0.05)
+    print(f"one lift called two: {share:.4f}")
+
+    assert share <= 0.05 + 3 * np.sqrt(0.05 * 0.95 / count)

@@ -9,9 +9,10 @@ import msgspec
 import pytest
 
 from experiments.assigner import Assigner
-from flows import cli, exposure_lines
+from flows import cli
 from flows.event_files import EventFile, Ready, Refused
 from flows.experiment_files import load_experiment
+from flows.record_lines import LINES
 from schemas.exposure import Exposure
 
 START = 1_767_225_600_000
@@ -76,7 +77,7 @@ def test_exposures_are_of_those_with_a_variation_and_ready_to_be_published(file,
     units = [f"user-{number}" for number in range(50)]
     shown = assign(file, "--exposures", "--unit", *units)[1]
     (tmp_path / "exposures.json").write_text(shown)
-    with EventFile(tmp_path / "exposures.json", check=exposure_lines.ready) as lines:
+    with EventFile(tmp_path / "exposures.json", check=LINES["exposures"]) as lines:
         ready = list(lines)
 
     expected = [(unit, found) for unit in units if (found := function(unit, START)).variation]
@@ -124,17 +125,39 @@ def test_a_time_without_its_offset_is_refused(file, capsys):
     ],
 )
 def test_a_line_that_is_no_exposure_is_refused_with_what_is_wrong(line, why):
-    refused = exposure_lines.ready(line, 7)
+    refused = LINES["exposures"](line, 7)
     assert isinstance(refused, Refused)
     assert (refused.line, why in refused.why) == (7, True)
 
 
+@pytest.mark.parametrize(
+    ("line", "why"),
+    [
+        (b"{", "expected JSON, got something else"),
+        (b'{"user":"u","timestamp":0}', "missing required field `metric`"),
+        (b'{"user":"u","metric":"m","timestamp":0,"value":"1"}', "at `$.value`"),
+        (b'{"user":"u","metric":"m","timestamp":0,"id":""}', "at `$.id`"),
+        (b'{"user":"u","metric":"m","timestamp":0.5}', "$.timestamp"),
+    ],
+)
+def test_a_line_that_is_no_number_of_a_unit_is_refused_with_what_is_wrong(line, why):
+    refused = LINES["metrics"](line, 7)
+    assert isinstance(refused, Refused)
+    assert (refused.line, why in refused.why) == (7, True)
+
+
+def test_a_number_of_a_unit_is_keyed_by_its_user_at_its_time():
+    line = b'{"user":"u","metric":"m","timestamp":"2026-01-01T01:00:00+01:00","fields":{"a":[1]}}'
+    assert LINES["metrics"](line, 1) == Ready(1, b"u", line, START)
+
+
 def test_an_exposures_time_may_be_written_as_rfc_3339():
     line = b'{"experiment_id":"x","variation_id":"a","user":"u","timestamp":"2026-01-01T01:00:00+01:00"}'
-    assert exposure_lines.ready(line, 1) == Ready(1, b"u", line, START)
+    assert LINES["exposures"](line, 1) == Ready(1, b"u", line, START)
 
 
-def test_exposures_are_not_published_from_csv_or_through_a_mapping(tmp_path, monkeypatch, capsys):
+@pytest.mark.parametrize("topic", ["exposures", "metrics"])
+def test_records_of_units_are_not_published_from_csv_or_through_a_mapping(tmp_path, monkeypatch, capsys, topic):
     monkeypatch.chdir(tmp_path)
-    assert cli.main(["publish", "--topic", "exposures", "x.csv"]) == 1
-    assert "exposures are published as JSON lines" in capsys.readouterr().err
+    assert cli.main(["publish", "--topic", topic, "x.csv"]) == 1
+    assert f"{topic} are published as JSON lines" in capsys.readouterr().err

@@ -125,12 +125,12 @@ end = 0.5
     time = "expected a time with its offset, such as 2026-01-31T12:00:00Z"
     assert mistakes(written(text)) == [
         "alpha: expected a number > 0 and < 1, got 2",
-        "attribution_window_s: expected an integer >= 1, got Infinity",
+        "attribution_window_s: expected an integer >= 1 and <= 3153600000, got Infinity",
         f'end: {time}, got "2026-01-01"',
         'guardrails[0].kind: expected one of "mean", "proportion", "ratio", got "meen"',
         "guardrails[0].margin: expected a number >= 0, got nothing",
         'id: expected a string matching ^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$, got "a b"',
-        "minimum_run_s: expected an integer >= 0, got nothing",
+        "minimum_run_s: expected an integer >= 0 and <= 3153600000, got nothing",
         "minimum_runs_s: no such setting; did you mean minimum_run_s?",
         "namespace.end: expected > first, 0.5, got 0.5",
         f'phases[0].start: {time}, got "2026-01-01 00:00:00"',
@@ -168,6 +168,14 @@ end = 0.5
         (HEAD + PHASE + PRIMARY.replace("mean", "proportion") + "cap = 1", "primary.cap: a proportion has none"),
         (HEAD + PHASE + PRIMARY + "where = {a = inf}", "primary.where.a: expected a string, a number,"),
         (HEAD + PHASE + PRIMARY + "where = {a = []}", "primary.where.a: expected a string, a number,"),
+        (
+            HEAD + PHASE + PRIMARY.replace('name = "m"', 'name = "tidegate.risk"'),
+            "primary.name: expected another, tidegate.risk is Tidegate's own",
+        ),
+        (
+            HEAD + "".join(PHASE.replace("2026", str(2026 + at)) for at in range(84)) + PRIMARY,
+            "expected at most 500 metrics x phases x variations, got 504",
+        ),
         (HEAD.replace("0.1", "inf") + PHASE + PRIMARY, "mde: expected a number > 0, got Infinity"),
         ("id = 1 =", "expected TOML: "),
     ],
@@ -227,3 +235,35 @@ def test_the_moves_that_the_page_tells_are_those_that_happen():
 def test_the_function_answers_as_the_page_says(repository):
     assign = Assigner(load_experiment(repository / "examples" / "experiment.toml"))
     assert assign("ada", at_ms=1_799_700_000_000)[:2] == ("control", 1)
+
+
+RAMPS = {
+    "coverage alone": ("0.1|0.5,0.5", "1.0|0.5,0.5", True),
+    "equal weights left out and given": ("0.1|", "1.0|0.5,0.5", True),
+    "weights once all are in": ("1.0|0.9,0.1", "1.0|0.5,0.5", True),
+    "weights with the coverage": ("0.1|0.9,0.1", "1.0|0.5,0.5", False),
+    "weights while not all are in": ("0.5|0.9,0.1", "0.5|0.5,0.5", False),
+    "weights, then fewer": ("1.0|0.9,0.1", "0.5|0.5,0.5", False),
+    "a variation is taken out": ("0.5|0.5,0.5", "0.5|1.0,0.0", True),
+    "a variation joins": ("0.5|1.0,0.0", "0.5|0.5,0.5", False),
+}
+
+
+@pytest.mark.parametrize(("before", "after", "good"), RAMPS.values(), ids=RAMPS)
+def test_weights_stay_as_long_as_not_all_units_are_in(tmp_path, before, after, good):
+    """Who was in does not count again, so of a growing variation all that are new would be counted, of others few."""
+    phases = ""
+    for day, each in enumerate((before, after), 1):
+        coverage, _, weights = each.partition("|")
+        phases += f"[[phases]]\nstart = 2026-01-0{day}T00:00:00Z\ncoverage = {coverage}\n"
+        phases += f"weights = [{weights}]\n" if weights else ""
+    path = tmp_path / "ramp.toml"
+    path.write_text(
+        'id = "ramp"\nvariations = ["a", "b"]\nattribution_window_s = 60\nminimum_run_s = 0\nmde = 0.1\n'
+        f'{phases}[primary]\nname = "x"\nkind = "proportion"\nevent = "e"\n'
+    )
+    if good:
+        assert load_experiment(path).id == "ramp"
+    else:
+        with pytest.raises(ExperimentError, match=r"phases\[1\].weights: expected the weights of the phase before"):
+            load_experiment(path)

@@ -1,10 +1,14 @@
 """`tidegate experiments`, as far as it needs no broker."""
 
+import time
+
 import msgspec
 import pytest
 
 from flows import cli
 from flows.commands import CommandError, _definitions
+from flows.commands._tick import tick
+from flows.settings import Settings
 from schemas.definition import Definition, Metric, Phase
 
 ONE = Definition(
@@ -85,3 +89,10 @@ def test_a_tombstone_in_one_partition_takes_nothing_away_from_the_others():
 def test_what_cannot_be_read_in_one_partition_is_not_taken_for_the_others_version():
     with pytest.raises(CommandError, match="the newest definition of x cannot be read"):
         several([("x", wire(version=2))], [("x", b"{}")]).of("x")
+
+
+@pytest.mark.parametrize("at_ms", [-1, (time.time_ns() // 1_000_000) + 86_400_000])
+def test_a_tick_of_a_time_that_has_not_come_is_refused_before_anything_connects(at_ms):
+    """A slip of the year would close every open window, for good."""
+    with pytest.raises(CommandError, match="expected a time from 1970 to now"):
+        tick(Settings(), at_ms)

@@ -25,11 +25,21 @@ def test_topics_of_labels_are_in_nobodys_way_while_they_are_off():
     assert miscounted({"labels": 3, "events": 4}, on) == ["labels has 3 partitions, settings say 4"]
 
 
-def test_topics_of_experiments_are_in_nobodys_way_while_no_flow_reads_them():
-    assert {"exposures", "experiments.definitions"}.isdisjoint(needed(load_settings(None, {})))
+def test_topics_of_experiments_are_needed_and_must_be_cut_as_the_input_is():
+    settings = load_settings(None, {})
+    assert {"exposures", "metrics", "experiments.definitions", "experiments.parts"} <= set(needed(settings))
+    assert miscounted({"metrics": 3}, settings) == ["metrics has 3 partitions, settings say 4"]
 
 
 def test_definitions_are_compacted_so_that_the_newest_of_each_experiment_stays_for_ever():
     config = topic_config(TOPICS["experiments.definitions"], LIMITED)
     assert config["cleanup.policy"] == "compact"
     assert "retention.ms" not in config
+
+
+def test_definitions_stay_as_they_were_while_the_input_may_be_read_again():
+    """Rolling forward applies each version where it was applied: one that is compacted away is refused."""
+    of, forever = TOPICS["experiments.definitions"], load_settings(None, {"TIDEGATE_TOPICS__RETENTION_MS": "-1"})
+    assert topic_config(of, LIMITED)["min.compaction.lag.ms"] == "60000"
+    assert topic_config(of, forever)["min.compaction.lag.ms"] == "9223372036854775807"
+    assert "min.compaction.lag.ms" not in topic_config(TOPICS["experiments.readouts"], LIMITED)

@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from operators.accumulate.observed import Observations
 from operators.batches import Change, Masses, Rejected, Span
 from operators.side import Side
 
@@ -24,6 +25,8 @@ def span(batch: Any) -> Span:
 def offsets(batch: Any) -> list[int]:
     """Return the offset of every row of any batch but `Encoded`."""
     while not hasattr(batch, "offsets"):
+        if isinstance(batch, Observations):  # in the laws each record makes one row
+            return list(range(batch.span.first, batch.span.next))
         batch = getattr(batch, dataclasses.fields(batch)[0].name)
     return [int(offset) for offset in batch.offsets]
 

@@ -221,7 +221,7 @@ def test_the_stream_of_the_laws_has_everything_in_it():
     assert {TIERS[code] for code in tiered.standing} == set(TIERS) - {"unknown"}
     assert all((flags & bit).any() for bit in (LATE, DUPLICATE, AHEAD))
     assert len({rejected.reason for rejected in troubled("featurize").rejected}) >= 8
-    assert set(kinds) == set(AUDIT_KINDS)
+    assert set(kinds) == set(AUDIT_KINDS["risk"])
     for metric in ("entities", "dedup", "standings"):
         assert measured[f"tidegate_{metric}_evicted_total"] > 0, metric
 

@@ -6,6 +6,8 @@ from typing import Any
 import msgspec
 import pytest
 import written_experiments as of_experiments
+import written_readouts as of_readouts
+import written_uplift as of_uplift
 from shapes import (
     ABOVE_ZERO,
     BUDGET,
@@ -38,6 +40,8 @@ from schemas.registry import TOPICS
 # Version 1, written down once. Lines may be added at the end; none may be changed.
 FROZEN: dict[type, dict[str, dict[str, Any]]] = {
     **of_experiments.FROZEN,
+    **of_readouts.FROZEN,
+    **of_uplift.FROZEN,
     Event: {
         "id": NAME,
         "timestamp": TIME,
@@ -175,6 +179,8 @@ FROZEN: dict[type, dict[str, dict[str, Any]]] = {
 }
 REQUIRED = {
     **of_experiments.REQUIRED,
+    **of_readouts.REQUIRED,
+    **of_uplift.REQUIRED,
     Event: ["id", "timestamp", "user", "type"],
     Label: ["id", "user", "label", "timestamp"],
     Reason: ["feature"],
@@ -281,6 +287,8 @@ def test_a_new_reader_reads_old_messages(record):
 
 EXAMPLES: dict[type, dict[str, Any]] = {
     **of_experiments.EXAMPLES,
+    **of_readouts.EXAMPLES,
+    **of_uplift.EXAMPLES,
     Event: {"id": "e-1", "timestamp": 0, "user": "u", "type": "t", "amount": 1.5},
     Label: {"id": "e-1", "user": "u", "label": "fraud", "timestamp": 0},
     Reason: {"feature": "count_60s", "value": 3.0},

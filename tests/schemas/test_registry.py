@@ -9,16 +9,25 @@ def test_the_topics_are_cleaned_up_as_the_design_says():
         "events": ("delete", False),
         "labels": ("delete", False),
         "exposures": ("delete", False),
+        "metrics": ("delete", False),
         "risk.tiers": ("delete", False),
         "risk.alerts": ("delete", False),
         "risk.evidence": ("delete", True),
         "risk.explanations": ("delete", False),
         "experiments.definitions": ("compact", False),
+        "experiments.parts": ("delete", True),
+        "experiments.readouts": ("compact", False),
+        "experiments.decisions": ("delete", False),
+        "uplift": ("compact", False),
         "dead-letters": ("delete", False),
         "dead-letters.replays": ("compact", True),
         "audit": ("delete", False),
         "risk.snapshots": ("compact", True),
         "risk.journal": ("delete", True),
+        "experiments.snapshots": ("compact", True),
+        "experiments.journal": ("delete", True),
+        "readouts.snapshots": ("compact", True),
+        "readouts.journal": ("delete", True),
         "explanations.snapshots": ("compact", True),
     }
 
@@ -27,11 +36,12 @@ def test_an_alert_is_a_decision_once_more():
     assert TOPICS["risk.alerts"].record is TOPICS["risk.tiers"].record is Decision
 
 
-def test_only_events_labels_and_exposures_are_written_by_users():
+def test_only_what_happens_outside_is_written_by_users():
     assert [topic.name for topic in TOPICS.values() if topic.writer == "publishers"] == [
         "events",
         "labels",
         "exposures",
+        "metrics",
     ]
 
 

@@ -2,10 +2,28 @@
 
 from typing import Any
 
-from shapes import BUDGET, COUNT, FILLED, NAME, NATURAL, NUMBER, POSITIVE, SHARE, SLUG, TEXT, TIME, VERSION, optional
+from shapes import (
+    BUDGET,
+    BYTES,
+    COUNT,
+    FILLED,
+    NAME,
+    NATURAL,
+    NUMBER,
+    POSITIVE,
+    SHARE,
+    SLUG,
+    TEXT,
+    TEXTS,
+    TIME,
+    VERSION,
+    optional,
+)
 
 from schemas.definition import Definition, Guardrail, Metric, Phase
 from schemas.exposure import Exposure
+from schemas.metric import MetricRecord
+from schemas.part import Part
 
 FROZEN: dict[type, dict[str, dict[str, Any]]] = {
     Phase: {
@@ -72,6 +90,35 @@ FROZEN: dict[type, dict[str, dict[str, Any]]] = {
         "attributes": optional({"type": "object"}),
         "pre_value": optional(NUMBER),
     },
+    MetricRecord: {
+        "user": {"type": "string", "minLength": 1, "maxLength": 1024},
+        "metric": NAME,
+        "value": optional(NUMBER),
+        "timestamp": TIME,
+        "pre_value": optional(NUMBER),
+        "id": optional(NAME),
+        "fields": optional({"type": "object"}),
+    },
+    Part: {
+        "schema": VERSION,
+        "experiment": SLUG,
+        "version": COUNT,
+        "partition": NATURAL,
+        "partitions": COUNT,
+        "timestamp": NATURAL,
+        "offsets": {"type": "object", "additionalProperties": NATURAL},
+        "metrics": TEXTS,
+        "arms": {"type": "array", "items": SLUG},
+        "phases": COUNT,
+        "tiers": {"type": "boolean"},
+        "matured": BYTES,
+        "matured_low": BYTES,
+        "open": BYTES,
+        "exposed": BYTES,
+        "several": BYTES,
+        "first_exposure": optional(NATURAL),
+        "refused": {"type": "object", "additionalProperties": NATURAL, "default": {}},
+    },
 }
 REQUIRED = {
     Phase: ["start", "coverage", "weights"],
@@ -79,6 +126,8 @@ REQUIRED = {
     Guardrail: ["metric", "margin"],
     Definition: list(FROZEN[Definition])[1:14],
     Exposure: ["experiment_id", "variation_id", "user", "timestamp"],
+    MetricRecord: ["user", "metric", "timestamp"],
+    Part: list(FROZEN[Part])[1:16],
 }
 EXAMPLES: dict[type, dict[str, Any]] = {
     Phase: {"start": 0, "coverage": 1.0, "weights": [0.5, 0.5]},
@@ -101,4 +150,23 @@ EXAMPLES: dict[type, dict[str, Any]] = {
         "cuped": True,
     },
     Exposure: {"experiment_id": "x", "variation_id": "a", "user": "u", "timestamp": 0},
+    MetricRecord: {"user": "u", "metric": "m", "timestamp": 0},
+    Part: {
+        "schema": 1,
+        "experiment": "x",
+        "version": 1,
+        "partition": 0,
+        "partitions": 4,
+        "timestamp": 0,
+        "offsets": {"exposures": 3},
+        "metrics": ["m"],
+        "arms": ["a", "b"],
+        "phases": 1,
+        "tiers": False,
+        "matured": b"",
+        "matured_low": b"",
+        "open": b"",
+        "exposed": b"",
+        "several": b"",
+    },
 }

@@ -8,6 +8,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
+from typing import Literal
 
 LEFT, RIGHT, TOP, BOTTOM = 52, 14, 14, 44
 _LONG = 6
@@ -71,7 +72,7 @@ class Plot:
     """
 
     def __init__(self, x: Axis, y: Axis, about: str, width: int = 520, height: int = 320) -> None:
-        self._x, self._y = x, y
+        self.x, self.y = x, y
         self._width, self._height = width, height
         self._about = about
         self._parts = [*self._grid()]
@@ -79,18 +80,18 @@ class Plot:
     def _grid(self) -> Sequence[str]:
         bottom, right = self._height - BOTTOM, self._width - RIGHT
         found = []
-        for value, text in self._y.ticks:
+        for value, text in self.y.ticks:
             at = self._at_y(value)
             found += [
                 f'<line class="rule" x1="{LEFT}" x2="{right}" y1="{at:.1f}" y2="{at:.1f}"/>',
                 f'<text class="tick" text-anchor="end" x="{LEFT - 7}" y="{at + 3.5:.1f}">{text}</text>',
             ]
-        for value, text in self._x.ticks:
+        for value, text in self.x.ticks:
             at = self._at_x(value)
             # A long text at the right edge would hang over it.
-            anchor = "end" if self._x.place(value) == 1.0 and len(text) > _LONG and "<" not in text else "middle"
+            anchor = "end" if self.x.place(value) == 1.0 and len(text) > _LONG and "<" not in text else "middle"
             found += [f'<text class="tick" text-anchor="{anchor}" x="{at:.1f}" y="{bottom + 17}">{text}</text>']
-        middle, title = (LEFT + right) / 2, escape(self._x.title)
+        middle, title = (LEFT + right) / 2, escape(self.x.title)
         return [
             *found,
             f'<line class="axis" x1="{LEFT}" x2="{right}" y1="{bottom}" y2="{bottom}"/>',
@@ -98,10 +99,10 @@ class Plot:
         ]
 
     def _at_x(self, value: float) -> float:
-        return LEFT + self._x.place(value) * (self._width - LEFT - RIGHT)
+        return LEFT + self.x.place(value) * (self._width - LEFT - RIGHT)
 
     def _at_y(self, value: float) -> float:
-        return self._height - BOTTOM - self._y.place(value) * (self._height - TOP - BOTTOM)
+        return self._height - BOTTOM - self.y.place(value) * (self._height - TOP - BOTTOM)
 
     def _path(self, xs: Sequence[float], ys: Sequence[float]) -> str:
         points = [
@@ -129,18 +130,32 @@ class Plot:
         self._parts.append(f'<path class="band {css}" d="{there}L{back[1:]}Z"/>')
         return self
 
-    def level(self, y: float, css: str, text: str) -> "Plot":
-        """Draw a level right across, with a text above its right end."""
+    def level(self, y: float, css: str, text: str, anchor: Literal["start", "end"] = "end") -> "Plot":
+        """Draw a level right across, with a text above its right end, or its left one (`start`)."""
         at, right = self._at_y(y), self._width - RIGHT
+        place = f'text-anchor="{anchor}" x="{right - 3 if anchor == "end" else LEFT + 3}" y="{at - 4:.1f}"'
         self._parts += [
             f'<line class="level {css}" x1="{LEFT}" x2="{right}" y1="{at:.1f}" y2="{at:.1f}"/>',
-            f'<text class="note" text-anchor="end" x="{right - 3}" y="{at - 4:.1f}">{escape(text)}</text>',
+            f'<text class="note" {place}>{escape(text)}</text>',
         ]
+        return self
+
+    def note(self, x: float, y: float, text: str) -> "Plot":
+        """Write a text to the right of a point, below it."""
+        at = f'x="{self._at_x(x) + 4:.1f}" y="{self._at_y(y) + 11:.1f}"'
+        self._parts.append(f'<text class="note" {at}>{escape(text)}</text>')
+        return self
+
+    def dot(self, x: float, y: float, css: str, name: str) -> "Plot":
+        """Draw a point; `name` shows under the pointer, which need not hit it exactly."""
+        at = f'cx="{self._at_x(x):.1f}" cy="{self._at_y(y):.1f}"'
+        shapes = f'<circle {at} r="2.2"/><circle class="near" {at} r="7"/>'
+        self._parts.append(f'<g class="dot {css}"><title>{escape(name)}</title>{shapes}</g>')
         return self
 
     def bar(self, left: float, right: float, value: float, css: str, name: str) -> "Plot":
         """Draw one bar between two edges; `name` shows under the pointer."""
-        ground, x, top = self._at_y(self._y.low), self._at_x(left), self._at_y(value)
+        ground, x, top = self._at_y(self.y.low), self._at_x(left), self._at_y(value)
         width = max(0.5, self._at_x(right) - x - 0.8)
         self._parts.append(
             f'<rect class="bar {css}" x="{x:.1f}" y="{top:.1f}" width="{width:.1f}" height="{ground - top:.1f}">'

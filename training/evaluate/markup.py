@@ -6,14 +6,29 @@ from html import escape
 from importlib import resources
 
 
-def document(name: str, body: str) -> str:
-    """Return the whole page about `name`."""
-    style = resources.files("training.evaluate").joinpath("page.css").read_text(encoding="utf-8")
+def document(name: str, body: str, what: str = "evaluation", more: str = "") -> str:
+    """Return the whole page.
+
+    Args:
+        name: whom it is about.
+        body: HTML.
+        what: it is, for the title.
+        more: style on top of that which all pages have, CSS.
+    """
+    style = resources.files("training.evaluate").joinpath("page.css").read_text(encoding="utf-8") + more
     return (
-        f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{escape(name)}: evaluation</title>'
+        f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{escape(name)}: {what}</title>'
         f'<meta name="viewport" content="width=device-width, initial-scale=1"><style>{style}</style></head>'
         f"<body><main>{body}</main></body></html>\n"
     )
+
+
+def image(svg: str) -> str:
+    """Return a chart as an SVG file of its own, with the page's colours, light and dark."""
+    style = resources.files("training.evaluate").joinpath("page.css").read_text(encoding="utf-8")
+    head, rest = svg.split(">", 1)
+    look = 'xmlns="http://www.w3.org/2000/svg" style="background:var(--card)"'
+    return f"{head.replace('<svg', f'<svg {look}', 1)}><style>{style}</style>{rest}"
 
 
 def card(title: str, hint: str, inside: str, size: str = "") -> str:
