@@ -110,3 +110,11 @@ def test_a_stage_without_tests_is_found():
     files = ["tests/operators/test_tier.py", "tests/operators/score/test_forest.py", "tests/flows/test_rank.py"]
 
     assert untested(["tier", "score", "rank"], files) == ["rank"]
+
+
+def test_no_script_hides_a_package(repository):
+    """A script's folder comes first on its path: one named `experiments.py` would hide the package from all others."""
+    packages = {path.parent.name for path in repository.glob("*/__init__.py")}
+    scripts = {path.stem for folder in ("benchmarks", "examples") for path in (repository / folder).glob("*.py")}
+
+    assert scripts & packages == set()

@@ -100,7 +100,8 @@ def test_what_is_in_order_in_each_topic_comes_out_in_order_to_within_the_slack(l
 
 @MADE
 @given(st.lists(TIMES, min_size=2, max_size=4), st.randoms(use_true_random=False))
-def test_disorder_within_a_topic_adds_no_more_than_itself(logs, rng):
+def test_disorder_within_topics_adds_no_more_than_that_of_two_of_them(logs, rng):
+    """One clock must not hold its topic, so its record goes, ahead by as much; and another topic's may be behind."""
     logs = [log(chr(97 + at), times_) for at, times_ in enumerate(logs)]
     disorder = 0
     for one in logs:
@@ -109,7 +110,7 @@ def test_disorder_within_a_topic_adds_no_more_than_itself(logs, rng):
     handed = Kafka(logs, rng).run() if any(logs) else []
     newest = itertools.accumulate((each.time_ms for each in handed), max)
     late = [before - each.time_ms for each, before in zip(handed, newest, strict=True)]
-    assert max(late, default=0) <= SLACK_S * 1000 + disorder
+    assert max(late, default=0) <= SLACK_S * 1000 + 2 * disorder
 
 
 def test_a_topic_ahead_of_another_waits_and_goes_on_within_the_slack():

@@ -1,7 +1,7 @@
 """What accumulating costs: time per row with few and many experiments, beside a plain copy of the same rows; memory.
 
-`python benchmarks/experiments.py [--rows 1000000] [--rounds 3] [--units 1000000]` prints microseconds of processor time
-per row as medians of rounds taken in turns, and the bytes of the state while so many units are open. No Kafka.
+`python benchmarks/accumulation.py [--rows 1000000] [--rounds 3] [--units 1000000]` prints microseconds of processor
+time per row as medians of rounds taken in turns, and the bytes of the state while so many units are open. No Kafka.
 """
 
 import argparse
