@@ -4,7 +4,6 @@ import csv
 import gzip
 import itertools
 import json
-import os
 import random
 import runpy
 import sys
@@ -17,20 +16,15 @@ from harness import ROOT, Flow, read_committed
 
 pytestmark = pytest.mark.broker
 
-TABLE = ROOT.parent / "shared" / "data" / "hillstrom" / "hillstrom.csv.gz"
 PARTITIONS = 4
 CUSTOMERS = 6_000
 
 
 @pytest.fixture
-def table(tmp_path):
+def table(real_data, tmp_path):
     """The first rows of the real table, as a file."""
-    if not TABLE.exists():
-        if os.environ.get("CI"):
-            pytest.fail(f"{TABLE} is missing")
-        pytest.skip(f"{TABLE} is not here; it is not part of the project")
     path = tmp_path / "hillstrom.csv"
-    with gzip.open(TABLE, "rt") as file:
+    with gzip.open(real_data("hillstrom", "hillstrom.csv.gz"), "rt") as file:
         path.write_text("".join(itertools.islice(file, 1 + CUSTOMERS)))
     return path
 

@@ -6,9 +6,7 @@ The units are every second of two arms of Hillstrom's e-mail test, published as 
 import csv
 import gzip
 import json
-import os
 from datetime import UTC, datetime
-from pathlib import Path
 
 import msgspec
 import pytest
@@ -19,8 +17,6 @@ from schemas.uplift import Uplift
 
 pytestmark = [pytest.mark.broker, pytest.mark.usefixtures("topics")]
 
-ROOT = Path(__file__).parents[2]
-DATA = ROOT.parent / "shared" / "data"
 ARMS = {"No E-Mail": "none", "Womens E-Mail": "womens"}
 NUMBERS = ("recency", "history", "mens", "womens", "newbie")
 TEXTS = ("zip_code", "channel")
@@ -29,11 +25,8 @@ WINDOW_S = 3_600
 
 
 @pytest.fixture(scope="module")
-def customers():
-    found = next((at for up in ROOT.parents[:3] if (at := up / "shared" / "data").is_dir()), None)
-    if found is None:
-        assert not os.environ.get("CI"), f"expected the data sets in {DATA}, got none"
-        pytest.skip(f"the data sets are not in {DATA}")
+def customers(real_data):
+    found = real_data()
     with gzip.open(found / "hillstrom" / "hillstrom.csv.gz", "rt") as file:
         rows = [row for row in csv.DictReader(file) if row["segment"] in ARMS]
     return rows[::2]

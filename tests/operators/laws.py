@@ -15,6 +15,7 @@ import numpy as np
 from cutting import canonical, columns, cut, muted, offsets, part, select, span
 
 from operators.batches import LATE, Featured, Scored
+from operators.parts import EVERYTHING, SLICES, Assembly, Changes, Sweep
 from operators.side import Side, TakesSides
 from operators.state import Stage, State, pack, unpack
 
@@ -244,3 +245,42 @@ def with_learning_flipped(batch: Any, row: int) -> Any:
         learn[row] = flipped.teach[row]
         return dataclasses.replace(batch, **{name: flipped}, learn=learn)
     return dataclasses.replace(batch, **{name: flipped})
+
+
+def its_parts_are_its_state(
+    make: Make, stretches: Iterable[Sequence[Any]], size: Callable[[], int], restart: Callable[[], bool]
+) -> None:
+    """A restart from the parts at any of them: what is assembled goes on as the stage does.
+
+    Args:
+        make: a fresh stage.
+        stretches: what it answers between two parts.
+        size: says how many slices each part sweeps.
+        restart: says whether to go on from what was assembled.
+    """
+    stage, changes, sweeps, first = make(), Changes(), list[Sweep](), 0
+    parts: list[State] = []
+    for items in stretches:
+        run(stage, items)
+        sweep = Sweep(first, size()) if parts else EVERYTHING
+        first = sweep.next
+        parts.append(unpack(pack(changes.of(stage, sweep))))
+        sweeps.append(sweep)
+        needed = parts[parts_needed(sweeps) :]
+        assembly = Assembly(needed[-1])
+        for part_ in needed:
+            assembly.add(part_)
+        again = make()
+        again.load(assembly.finish())
+        assert canonical(again.dump()) == canonical(stage.dump())
+        if restart():
+            stage, changes = again, Changes()
+
+
+def parts_needed(sweeps: Sequence[Sweep]) -> int:
+    """The rule of `operators.parts`, by brute force: a part may go once later sweeps have covered every slice."""
+    for start in range(len(sweeps)):
+        later = {n % SLICES for first, count in sweeps[start + 1 :] for n in range(first, first + count)}
+        if len(later) < SLICES:
+            return start
+    return len(sweeps) - 1

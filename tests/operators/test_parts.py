@@ -7,11 +7,11 @@ import pytest
 from cutting import canonical, cut, select
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from laws import run
+from laws import its_parts_are_its_state, run
 from stages import STAGES, troubled
 
 from operators.featurize import Featurize, FeaturizeConfig
-from operators.parts import EVERYTHING, SLICES, Assembly, Changes, Sweep
+from operators.parts import EVERYTHING, Assembly, Changes, Sweep
 from operators.state import SomeRows, pack, unpack
 
 
@@ -95,37 +95,18 @@ def test_rows_beyond_the_newest_length_are_refused():
         assembly.add({"a": rows(3, length=4, value=7.0)})
 
 
-def parts_needed(sweeps):
-    """The rule of `operators.parts`, by brute force: a part may go once later sweeps have covered every slice."""
-    for start in range(len(sweeps)):
-        later = {n % SLICES for first, count in sweeps[start + 1 :] for n in range(first, first + count)}
-        if len(later) < SLICES:
-            return start
-    return len(sweeps) - 1
-
-
 @pytest.mark.parametrize("name", list(STAGES))
 @settings(max_examples=12, deadline=None)
 @given(data=st.data())
 def test_the_parts_of_one_turn_are_the_state(name, data):
     """Any cuts, any sweeps, a restart from the parts at any of them: what is assembled goes on as the stage does."""
     batches = cut(troubled(name), sorted(data.draw(st.sets(st.integers(1, 1_900), min_size=1, max_size=8))))
-    stage, changes, parts, sweeps, first = STAGES[name](), Changes(), [], [], 0
-    for batch in batches:
-        run(stage, [batch])
-        sweep = Sweep(first, data.draw(st.integers(1, 64))) if parts else EVERYTHING
-        first = sweep.next
-        parts.append(unpack(pack(changes.of(stage, sweep))))
-        sweeps.append(sweep)
-        needed = parts[parts_needed(sweeps) :]
-        assembly = Assembly(needed[-1])
-        for part in needed:
-            assembly.add(part)
-        again = STAGES[name]()
-        again.load(assembly.finish())
-        assert canonical(again.dump()) == canonical(stage.dump())
-        if data.draw(st.booleans()):
-            stage, changes = again, Changes()
+    its_parts_are_its_state(
+        STAGES[name],
+        ([batch] for batch in batches),
+        lambda: data.draw(st.integers(1, 64)),
+        lambda: data.draw(st.booleans()),
+    )
 
 
 def test_rows_that_changed_before_the_arrays_grew_are_written():

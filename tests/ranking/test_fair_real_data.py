@@ -1,7 +1,5 @@
 """FA*IR on the paper's data: COMPAS by low recidivism score, German credit by credit score."""
 
-import os
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -11,8 +9,6 @@ from scipy.stats import kendalltau
 from ranking.fair import cautious_adjusted, reorder, satisfies
 from ranking.gain import kept, ranking
 
-ROOT = Path(__file__).parents[2]
-DATA = ROOT.parent / "shared" / "data" / "fairness_rank"
 ALPHA = 0.1
 
 
@@ -37,12 +33,8 @@ CASES = [
 
 
 @pytest.fixture(scope="module")
-def data():
-    found = next((at for up in ROOT.parents[:3] if (at := up / "shared" / "data" / "fairness_rank").is_dir()), None)
-    if found is None:
-        assert not os.environ.get("CI"), f"expected the data sets in {DATA}, got none"
-        pytest.skip(f"the data sets are not in {DATA}")
-    return found
+def data(real_data):
+    return real_data("fairness_rank")
 
 
 def listed(data, case):

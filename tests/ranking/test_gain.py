@@ -2,8 +2,6 @@
 
 import gzip
 import itertools
-import os
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -25,9 +23,6 @@ from ranking.gain import (
     reciprocal_rank,
     tied_ndcg,
 )
-
-ROOT = Path(__file__).parents[2]
-DATA = ROOT.parent / "shared" / "data" / "lightgbm_rank"
 
 GRADES = np.array([3, 2, 3, 0, 1, 2])
 
@@ -180,12 +175,9 @@ def test_what_a_change_keeps_by_hand():
 
 
 @pytest.fixture(scope="module")
-def lists():
+def lists(real_data):
     """Return grades and features 98 and 299 of LightGBM's test sample, one pair per query."""
-    found = next((at for up in ROOT.parents[:3] if (at := up / "shared" / "data" / "lightgbm_rank").is_dir()), None)
-    if found is None:
-        assert not os.environ.get("CI"), f"expected the data sets in {DATA}, got none"
-        pytest.skip(f"the data sets are not in {DATA}")
+    found = real_data("lightgbm_rank")
     with gzip.open(found / "rank.test.gz", "rt") as lines:
         rows = [line.split() for line in lines]
     sizes = [int(line) for line in (found / "rank.test.query").read_text().split()]

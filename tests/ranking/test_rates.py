@@ -3,9 +3,7 @@
 import csv
 import gzip
 import math
-import os
 from collections import Counter
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -23,9 +21,6 @@ from ranking.rates import (
     risky_share,
     smoothed_rate,
 )
-
-ROOT = Path(__file__).parents[2]
-DATA = ROOT.parent / "shared" / "data" / "obd_sample"
 
 
 @pytest.mark.parametrize(
@@ -175,12 +170,9 @@ def test_an_audience_of_equals_counts_its_heads_and_one_of_one_user_has_0():
 
 
 @pytest.fixture(scope="module")
-def bandit():
+def bandit(real_data):
     """Return a function that reads clicks and propensities of a policy's log of the Open Bandit sample."""
-    found = next((at for up in ROOT.parents[:3] if (at := up / "shared" / "data" / "obd_sample").is_dir()), None)
-    if found is None:
-        assert not os.environ.get("CI"), f"expected the data sets in {DATA}, got none"
-        pytest.skip(f"the data sets are not in {DATA}")
+    found = real_data("obd_sample")
 
     def read(policy, campaign):
         with gzip.open(found / policy / campaign / f"{campaign}.csv.gz", "rt") as lines:

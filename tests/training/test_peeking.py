@@ -4,7 +4,6 @@ import csv
 import gzip
 import itertools
 import math
-import os
 from pathlib import Path
 
 import numpy as np
@@ -15,16 +14,11 @@ from experiments.effects import Arms
 from training.peeking import Series, growth, judge, read_series, tally
 
 ROOT = Path(__file__).parents[2]
-FILE = Path("shared", "data", "asos_experiments", "asos_digital_experiments_dataset.csv.gz")
 
 
 @pytest.fixture(scope="module")
-def file():
-    found = next((at for up in ROOT.parents[:3] if (at := up / FILE).is_file()), None)
-    if found is None:
-        assert not os.environ.get("CI"), f"expected {FILE} beside the repository, got nothing"
-        pytest.skip(f"{FILE} is not there")
-    return found
+def file(real_data):
+    return real_data("asos_experiments", "asos_digital_experiments_dataset.csv.gz")
 
 
 def said(*verdicts):

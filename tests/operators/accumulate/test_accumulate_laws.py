@@ -9,14 +9,14 @@ import numpy as np
 import pytest
 from accumulate_reference import batch, rows, shown, tick
 from accumulate_streams import CONFIG, EXPERIMENTS, SECOND, START, ending, stream
-from cutting import canonical, cut, random_cuts
+from cutting import cut, random_cuts
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from experiments.sums import Sums
 from operators.accumulate.config import REASONS, AccumulateConfig
 from operators.accumulate.stage import Accumulate
-from operators.parts import EVERYTHING, SLICES, Assembly, Changes, Sweep
+from operators.parts import EVERYTHING, Changes
 from operators.side import Side
 from operators.state import Stage, pack, unpack
 
@@ -116,35 +116,16 @@ def test_it_repeats_itself():
     laws.repeats_itself(made, cut(crowded(6), range(0, 1_500, 300)))
 
 
-def parts_needed(sweeps):
-    """The rule of `operators.parts`: a part may go once later sweeps have covered every slice."""
-    for start in range(len(sweeps)):
-        later = {n % SLICES for first, count in sweeps[start + 1 :] for n in range(first, first + count)}
-        if len(later) < SLICES:
-            return start
-    return len(sweeps) - 1
-
-
 @settings(max_examples=15, deadline=None)
 @given(data=st.data())
 def test_the_parts_of_one_turn_are_the_state(data):
     """Any sweeps, a restart from the parts at any of them, while experiments come and go."""
-    stage, changes, parts, sweeps, first = made(), Changes(), [], [], 0
-    for items in threes(sided(data.draw(st.integers(1, 9)))):
-        laws.run(stage, items)
-        sweep = Sweep(first, data.draw(st.integers(1, 64))) if parts else EVERYTHING
-        first = sweep.next
-        parts.append(unpack(pack(changes.of(stage, sweep))))
-        sweeps.append(sweep)
-        needed = parts[parts_needed(sweeps) :]
-        assembly = Assembly(needed[-1])
-        for part in needed:
-            assembly.add(part)
-        again = made()
-        again.load(assembly.finish())
-        assert canonical(again.dump()) == canonical(stage.dump())
-        if data.draw(st.booleans()):
-            stage, changes = again, Changes()
+    laws.its_parts_are_its_state(
+        made,
+        threes(sided(data.draw(st.integers(1, 9)))),
+        lambda: data.draw(st.integers(1, 64)),
+        lambda: data.draw(st.booleans()),
+    )
 
 
 def threes(items):

@@ -2,7 +2,6 @@
 
 import gzip
 import json
-import os
 from pathlib import Path
 
 import numpy as np
@@ -16,16 +15,11 @@ from operators.batches import Messages, Span
 from operators.score import Table
 
 ROOT = Path(__file__).parents[3]
-DATA = ROOT.parent / "shared" / "data"
 
 
 @pytest.fixture(scope="module", autouse=True)
-def data():
-    found = next((at for up in ROOT.parents[:3] if (at := up / "shared" / "data").is_dir()), None)
-    if found is None:
-        assert not os.environ.get("CI"), f"expected the data sets in {DATA}, got none"
-        pytest.skip(f"the data sets are not in {DATA}")
-    return found
+def data(real_data):
+    return real_data()
 
 
 def roc_auc(score, label):

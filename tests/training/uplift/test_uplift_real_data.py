@@ -3,8 +3,6 @@
 import csv
 import dataclasses
 import gzip
-import os
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -15,21 +13,14 @@ from training.uplift.effects import difference_in_means
 from training.uplift.estimate import CONFOUNDING, estimate, robust
 from training.uplift.learner import Settings
 
-ROOT = Path(__file__).parents[3]
-DATA = ROOT.parent / "shared" / "data"
-
 EMAIL = ("recency", "history", "mens", "womens", "newbie", "zip_code", "channel", "history_segment")
 WORDS = {"zip_code", "channel", "history_segment"}
 PEOPLE = ("age", "educ", "black", "hisp", "marr", "nodegree", "re74", "re75")
 
 
 @pytest.fixture(scope="module", autouse=True)
-def data():
-    found = next((at for up in ROOT.parents[:3] if (at := up / "shared" / "data").is_dir()), None)
-    if found is None:
-        assert not os.environ.get("CI"), f"expected the data sets in {DATA}, got none"
-        pytest.skip(f"the data sets are not in {DATA}")
-    return found
+def data(real_data):
+    return real_data()
 
 
 def codes(n):
