@@ -12,14 +12,14 @@ from collections.abc import Callable, Iterator
 from datetime import datetime
 from pathlib import Path
 from types import TracebackType
-from typing import IO, Annotated, Any, Literal, NamedTuple, Self
+from typing import IO, Any, Literal, NamedTuple, Self
 
 import msgspec
 
 from flows.labels import LabelRule, Truth
 from flows.mapping import EventMapping, Unmapped, from_columns
 from operators.decode.explain import NOT_JSON, explain, last_counts, milliseconds, time_fault, unreadable
-from schemas.event import Event
+from operators.decode.wire import WireEvent
 
 Format = Literal["ndjson", "csv"]
 
@@ -62,16 +62,9 @@ Check = Callable[[bytes, int], Ready | Refused]
 """From a line and its number to what is to be published."""
 
 
-class _Wire(Event, frozen=True, kw_only=True, gc=False):
-    """`Event`, with the time parsed and `fields` checked but not built."""
-
-    timestamp: int | float | Annotated[datetime, msgspec.Meta(tz=True)]  # type: ignore[assignment]
-    fields: dict[str, msgspec.Raw] | None = None
-
-
 _UNDECODED = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 
-_event = msgspec.json.Decoder(_Wire).decode
+_event = msgspec.json.Decoder(WireEvent).decode
 _object = msgspec.json.Decoder(dict[str, Any]).decode
 _encode = msgspec.json.Encoder().encode
 

@@ -8,7 +8,6 @@ topic, and are read before anything else.
 from collections.abc import Iterable
 from dataclasses import replace
 from functools import partial
-from pathlib import Path
 from typing import Any, Final
 
 import msgspec
@@ -16,12 +15,11 @@ from bytewax import operators as op
 from bytewax.dataflow import Dataflow
 from bytewax.inputs import Source
 from bytewax.outputs import Sink
-from pydantic import SecretBytes
 
-from connectors.clients import Admin, common_config
+from connectors.clients import Admin
 from connectors.engine import Pace
 from connectors.sides import SideTopics
-from connectors.snapshots import DirectoryStore, Store, TopicStore
+from flows.assembly import pseudonymizer, snapshot_store, with_any_key
 from flows.commands._shared import full_name, partitions_of
 from flows.description import Flow, Plan
 from flows.settings import Settings, audit_key
@@ -30,7 +28,6 @@ from operators.accumulate.stage import Accumulate
 from operators.accumulate.stage import warm_up as compile_loops
 from operators.audit import Chain
 from operators.batches import Messages, Span
-from operators.decode import Pseudonymizer
 from operators.metrics import installed
 from operators.observe import Observe
 from operators.side import Side
@@ -58,11 +55,7 @@ class Stages:
             ValueError: there is no pseudonym key.
         """
         privacy, self._own = settings.privacy, settings.experiments
-        if privacy.key is None:
-            raise ValueError("expected settings with a pseudonym key, got none")
-        # The input comes under the topic's full name, side inputs under their short ones.
-        given = [settings.kafka.prefix * (topic == INPUT) + topic for topic in privacy.pseudonymised_topics]
-        self._pseudonymizer = Pseudonymizer(privacy.key.get_secret_value(), privacy.key_version, given)
+        self._pseudonymizer = pseudonymizer(settings, INPUT)
         self._counts = partitions, parts
         self._audit_key = audit_key(settings)
         self._accumulated = replace(self._own.accumulate, tiers=self._own.tiers)
@@ -113,9 +106,7 @@ def build(fresh: Stages, source: Source[Any], sink: Sink[Any], observer: Observe
 
 def warm_up(settings: Settings) -> None:
     """Compile every loop, or load it, before the first transaction: its time-out is shorter than compiling."""
-    if settings.privacy.key is None:  # any key compiles the same loops
-        spare = settings.privacy.model_copy(update={"key": SecretBytes(bytes(32))})
-        settings = settings.model_copy(update={"privacy": spare})
+    settings = with_any_key(settings)
     compile_loops()
     fresh = Stages(settings, 1, 1)
     observe, accumulate, encode = fresh.observe(0), fresh.accumulate(0), fresh.encode(0)
@@ -167,7 +158,7 @@ def plan(settings: Settings) -> Plan:
         group=own.group,
         start_at_end=own.start == "latest",
         pace=Pace(own.batch_max, own.commit_interval_ms / 1000, own.snapshot_interval_s),
-        store=_store(settings),
+        store=snapshot_store(settings, FLOW, own),
         build=partial(build, fresh),
         # Begun anew either would have forgotten units, or definitions, without a word.
         fixed={"observe": fresh.observe(0).fingerprint, "accumulate": fresh.accumulate(0).fingerprint},
@@ -195,12 +186,6 @@ def _sides(settings: Settings) -> SideTopics:
         slack_s=own.merge_slack_s,
         wait_s=own.merge_wait_s,
     )
-
-
-def _store(settings: Settings) -> Store:
-    if settings.experiments.snapshot_store == "directory":
-        return DirectoryStore(settings.experiments.snapshot_directory or Path("snapshots"), FLOW)
-    return TopicStore(common_config(settings), full_name(settings, f"{FLOW}.snapshots"))
 
 
 DESCRIPTION = Flow(FLOW, needs_key=True, warm_up=warm_up, plan=plan)

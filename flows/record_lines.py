@@ -2,30 +2,13 @@
 
 from collections.abc import Callable
 from datetime import datetime
-from typing import Annotated, Any
+from typing import Any
 
 import msgspec
 
 from flows.event_files import Check, Ready, Refused
 from operators.decode.explain import NOT_JSON, milliseconds, time_fault, unreadable
-from schemas.exposure import Exposure
-from schemas.metric import MetricRecord
-
-_Stamp = int | float | Annotated[datetime, msgspec.Meta(tz=True)]
-
-
-class _Exposure(Exposure, frozen=True, kw_only=True, gc=False):
-    """`Exposure`, with the time parsed and `attributes` checked but not built."""
-
-    timestamp: _Stamp  # type: ignore[assignment]
-    attributes: dict[str, msgspec.Raw] | None = None
-
-
-class _Metric(MetricRecord, frozen=True, kw_only=True, gc=False):
-    """`MetricRecord`, with the time parsed and `fields` checked but not built."""
-
-    timestamp: _Stamp  # type: ignore[assignment]
-    fields: dict[str, msgspec.Raw] | None = None
+from operators.decode.wire import WireExposure, WireMetric
 
 
 def _checked(decode: Callable[[bytes], Any]) -> Check:
@@ -51,7 +34,7 @@ def _checked(decode: Callable[[bytes], Any]) -> Check:
 
 
 LINES: dict[str, Check] = {
-    "exposures": _checked(msgspec.json.Decoder(_Exposure).decode),
-    "metrics": _checked(msgspec.json.Decoder(_Metric).decode),
+    "exposures": _checked(msgspec.json.Decoder(WireExposure).decode),
+    "metrics": _checked(msgspec.json.Decoder(WireMetric).decode),
 }
 """By topic: from a line and its number to what is to be published."""

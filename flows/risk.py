@@ -7,26 +7,23 @@ one another on their way to the one sink.
 from collections.abc import Callable
 from dataclasses import asdict
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 from bytewax import operators as op
 from bytewax.dataflow import Dataflow
 from bytewax.inputs import Source
 from bytewax.outputs import Sink
-from pydantic import SecretBytes
 
-from connectors.clients import common_config
 from connectors.engine import Pace
 from connectors.sides import SideTopics
-from connectors.snapshots import DirectoryStore, Store, TopicStore
+from flows.assembly import pseudonymizer, snapshot_store, with_any_key
 from flows.description import Flow, Plan
 from flows.settings import Settings, audit_key
 from operators.audit import Chain
 from operators.batches import Messages, Span
 from operators.calibrate import Calibrate, ReviewConfig
 from operators.capture import Capture
-from operators.decode import Decode, Pseudonymizer
+from operators.decode import Decode
 from operators.encode import Encode
 from operators.featurize import Featurize
 from operators.fingerprint import fingerprint
@@ -53,11 +50,7 @@ class Stages:
         """
         privacy, self._risk, audit = settings.privacy, settings.risk, settings.audit
         self._review = ReviewConfig(audit.drift_limit, audit.drift_end, audit.threshold_factor)
-        if privacy.key is None:
-            raise ValueError("expected settings with a pseudonym key, got none")
-        # Events come under the topic's full name, side inputs under its short one.
-        given = [settings.kafka.prefix * (topic == INPUT) + topic for topic in privacy.pseudonymised_topics]
-        self._pseudonymizer = Pseudonymizer(privacy.key.get_secret_value(), privacy.key_version, given)
+        self._pseudonymizer = pseudonymizer(settings, INPUT)
         decode, featurize = self.decode(0), self.featurize(0)
         self._catalogue = featurize.catalogue
         score = self.score(0)
@@ -156,9 +149,7 @@ def wire(fresh: Stages, source: Source[Any], sink: Sink[Any], observer: Observer
 
 def warm_up(settings: Settings) -> None:
     """Compile every loop, or load it, before the first transaction: its time-out is shorter than compiling."""
-    if settings.privacy.key is None:  # any key compiles the same loops
-        spare = settings.privacy.model_copy(update={"key": SecretBytes(bytes(32))})
-        settings = settings.model_copy(update={"privacy": spare})
+    settings = with_any_key(settings)
     fresh = Stages(settings)
     event = b'{"id":"%d","timestamp":%d,"user":"%d","type":"t","amount":1.0,"ip":"1","device":"1","counterparty":"1"}'
     values: list[bytes | None] = [event % (number, 1_000 + number, number % 3) for number in range(16)]
@@ -188,7 +179,7 @@ def plan(settings: Settings) -> Plan:
         group=own.group,
         start_at_end=own.start == "latest",
         pace=Pace(own.batch_max, own.commit_interval_ms / 1000, own.snapshot_interval_s),
-        store=_store(settings),
+        store=snapshot_store(settings, FLOW, own),
         build=partial(wire, fresh),
         fixed={"decode": fresh.decode(0).fingerprint},
         sides=_sides(settings),
@@ -207,12 +198,6 @@ def _sides(settings: Settings) -> SideTopics:
         labels.batch_max,
         at_end=settings.risk.start == "latest",
     )
-
-
-def _store(settings: Settings) -> Store:
-    if settings.risk.snapshot_store == "directory":
-        return DirectoryStore(settings.risk.snapshot_directory or Path("snapshots"), FLOW)
-    return TopicStore(common_config(settings), f"{settings.kafka.prefix}{FLOW}.snapshots")
 
 
 DESCRIPTION = Flow(FLOW, needs_key=True, warm_up=warm_up, plan=plan)

@@ -9,9 +9,10 @@
 
 Each name is at once the module, the step id of the flow, the test's name and the metric's label. `rekey` and `explain`
 are each the one stage of a flow of its own; `observe`, `accumulate` and an `encode` of their own (`accumulate/encode`)
-are those of the experiments flow. Beside the stages: `batches` (what flows between them), `control` (what
-travels with it), `state` (what a stage is and how it is written down), `stage` (the Bytewax operator around one),
-`capture` (what explanations will need), `metrics`, `compiled`, `partitioner` (where publishers put a key).
+are those of the experiments flow, and `merge` that of the readouts flow. Beside the stages: `batches` (what flows
+between them), `control` (what travels with it), `state` (what a stage is and how it is written down), `stage` (the
+Bytewax operator around one), `capture` (what explanations will need), `metrics`, `compiled`, `hashing` (where a key is
+in a table), `partitioner` (where publishers put one).
 """
 
 __all__ = ["decode", "featurize", "score", "calibrate", "tier", "encode"]  # noqa: RUF022  the data's order

@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from operators import batches
-from operators.audit import Chain
+from operators.audit import Chain, audit_record
 from operators.batches import F64, TIERS, Change, Decoded, Encoded, Outgoing, Tiered
 from operators.capture import Capture
 from operators.dead_letter import dead_letter
@@ -145,19 +145,20 @@ class Encode:
         """Return the audit records of a batch as (input offset, place among the decisions, record, kind)."""
         scored = batch.calibrated.scored
         found: list[tuple[int, int, Outgoing, str]] = []
-        key = f"{self.flow}-{batch.span.partition}".encode()
+        partition = batch.span.partition
         firsts = [(rejected.offset, rejected.timestamp_ms) for rejected in decoded.rejected[:1]]
         firsts += [(int(decoded.offsets[0]), int(decoded.time_ms[0]))] if decoded.events else []
         if chain.must_tell and firsts:
             _, time = min(firsts)
-            record = Outgoing("audit", key, chain.tell(time), max(time, 1))
+            record = audit_record(self.flow, partition, chain.tell(time), time)
             found.append((-1, 0, record, "configuration"))
         # Stable: of one event, the model's change comes before what it did to the thresholds.
         changes: list[Change] = sorted([*scored.changes, *batch.calibrated.changes], key=lambda change: change.offset)
         for change in changes:
             value = chain.append(change.kind, change.time_ms, _rounded(change.detail))
             place = int(np.searchsorted(decoded.offsets, change.offset, side="right"))
-            found.append((change.offset, place, Outgoing("audit", key, value, max(change.time_ms, 1)), change.kind))
+            record = audit_record(self.flow, partition, value, change.time_ms)
+            found.append((change.offset, place, record, change.kind))
         return found
 
     def _decisions(self, batch: Tiered) -> list[Outgoing]:

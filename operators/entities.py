@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from operators.batches import I64, U8, U64
 from operators.compiled import Int, borrowing
+from operators.hashing import home
 from operators.parts import Sweep
 from operators.state import State
 
@@ -32,9 +33,6 @@ _HEAD, _TAIL = 6, 8  # each plus the segment: 0 probation, 1 protected
 _META = 10
 
 _COLUMNS = ("keys", "first_ms", "before", "after", "segment")  # the columns of `Table` with one entry per row
-
-_GOLDEN = np.uint64(0x9E3779B97F4A7C15)  # Knuth's multiplicative hashing, 2^64 / golden ratio
-_HALF = np.uint64(32)
 
 
 class Table(NamedTuple):
@@ -60,15 +58,10 @@ class Table(NamedTuple):
 
 
 @borrowing
-def _home(key: Int, mask: Int) -> Int:
-    return np.int64((key * _GOLDEN) >> _HALF) & mask
-
-
-@borrowing
 def find(table: Table, key: Int) -> Int:
     """Return the row of `key`, or -1. Changes nothing."""
     mask = len(table.places) - 1
-    at = _home(key, mask)
+    at = home(key, mask)
     while True:
         row = np.int64(table.places[at]) - 1
         if row < 0 or table.keys[row] == key:
@@ -79,7 +72,7 @@ def find(table: Table, key: Int) -> Int:
 @borrowing
 def _place(table: Table, row: Int) -> None:
     mask = len(table.places) - 1
-    at = _home(table.keys[row], mask)
+    at = home(table.keys[row], mask)
     while table.places[at] != 0:
         at = (at + 1) & mask
     table.places[at] = row + 1
@@ -89,7 +82,7 @@ def _place(table: Table, row: Int) -> None:
 def _displace(table: Table, row: Int) -> None:
     """Remove by backward shift (Knuth 6.4, algorithm R): no tombstones, so probes never get longer with age."""
     mask = len(table.places) - 1
-    hole = _home(table.keys[row], mask)
+    hole = home(table.keys[row], mask)
     while table.places[hole] != row + 1:
         hole = (hole + 1) & mask
     at = hole
@@ -98,7 +91,7 @@ def _displace(table: Table, row: Int) -> None:
         other = np.int64(table.places[at]) - 1
         if other < 0:
             break
-        if ((at - _home(table.keys[other], mask)) & mask) >= ((at - hole) & mask):
+        if ((at - home(table.keys[other], mask)) & mask) >= ((at - hole) & mask):
             table.places[hole] = other + 1
             hole = at
     table.places[hole] = 0

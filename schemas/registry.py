@@ -53,6 +53,17 @@ class Topic:
     keeps_bytes: int | None = None
 
 
+def _snapshots(flow: str, about: str = "") -> Topic:
+    about = about or f"State of the {flow} flow, in pieces."
+    return Topic(f"{flow}.snapshots", about, None, 1, "snapshot and piece", "tidegate", "compact", internal=True)
+
+
+def _journal(flow: str) -> Topic:
+    # An entry is about 150 bytes, at most one a second; no snapshot is so old that it needs one of weeks ago.
+    kept, about = 268_435_456, f"Where the {flow} flow applied which records of other topics."
+    return Topic(f"{flow}.journal", about, None, 1, "topic", "tidegate", "delete", internal=True, keeps_bytes=kept)
+
+
 _ALL = (
     Topic("events", "What users do, as it happens.", Event, 1, "user", "publishers", "delete"),
     Topic("labels", "What was said later of events.", Label, 1, "user", "publishers", "delete"),
@@ -162,80 +173,13 @@ _ALL = (
         "tidegate",
         "delete",
     ),
-    Topic(
-        "risk.snapshots",
-        "State of the risk flow, in pieces.",
-        None,
-        1,
-        "snapshot and piece",
-        "tidegate",
-        "compact",
-        internal=True,
-    ),
-    Topic(
-        "risk.journal",
-        "Where the risk flow applied which records of other topics.",
-        None,
-        1,
-        "topic",
-        "tidegate",
-        "delete",
-        internal=True,
-        # An entry is about 150 bytes, at most one a second; no snapshot is so old that it needs one of weeks ago.
-        keeps_bytes=268_435_456,
-    ),
-    Topic(
-        "experiments.snapshots",
-        "State of the experiments flow, in pieces.",
-        None,
-        1,
-        "snapshot and piece",
-        "tidegate",
-        "compact",
-        internal=True,
-    ),
-    Topic(
-        "experiments.journal",
-        "Where the experiments flow applied which records of other topics.",
-        None,
-        1,
-        "topic",
-        "tidegate",
-        "delete",
-        internal=True,
-        keeps_bytes=268_435_456,
-    ),
-    Topic(
-        "readouts.snapshots",
-        "State of the readouts flow, in pieces.",
-        None,
-        1,
-        "snapshot and piece",
-        "tidegate",
-        "compact",
-        internal=True,
-    ),
-    Topic(
-        "readouts.journal",
-        "Where the readouts flow applied which records of other topics.",
-        None,
-        1,
-        "topic",
-        "tidegate",
-        "delete",
-        internal=True,
-        keeps_bytes=268_435_456,
-    ),
-    Topic(
-        "explanations.snapshots",
-        "Marks of the explanations flow.",
-        None,
-        1,
-        "snapshot and piece",
-        "tidegate",
-        "compact",
-        internal=True,
-    ),
+    _snapshots("risk"),
+    _journal("risk"),
+    _snapshots("experiments"),
+    _journal("experiments"),
+    _snapshots("readouts"),
+    _journal("readouts"),
+    _snapshots("explanations", "Marks of the explanations flow."),
 )
 
 TOPICS = MappingProxyType({topic.name: topic for topic in _ALL})

@@ -38,9 +38,9 @@ def from_topics(settings: Settings, name: str) -> About:
     """
     there = Admin(settings, "report").partitions()
     with err().status("reading readouts and decisions"):
-        newest = dict(_records(settings, there, "experiments.readouts", name)).get(name)
-        decided = [value for _, value in _records(settings, there, "experiments.decisions", name) if value]
-        segments = dict(_records(settings, there, "uplift", name))
+        newest = dict(records_about(settings, there, "experiments.readouts", name)).get(name)
+        decided = [value for _, value in records_about(settings, there, "experiments.decisions", name) if value]
+        segments = dict(records_about(settings, there, "uplift", name))
     if not newest:
         raise CommandError(
             f"there is no readout of {name}; `tidegate run readouts` writes them, "
@@ -62,7 +62,9 @@ def _defined(settings: Settings, name: str) -> Iterator[Definition]:
         yield one
 
 
-def _records(settings: Settings, there: dict[str, int], topic: str, name: str) -> Iterator[tuple[str, bytes | None]]:
+def records_about(
+    settings: Settings, there: dict[str, int], topic: str, name: str
+) -> Iterator[tuple[str, bytes | None]]:
     """Yield keys and values of the records about an experiment; of one key they are in one partition, oldest first."""
     full = full_name(settings, topic)
     if topic == "uplift" and full not in there:  # made by none but later versions of Tidegate

@@ -1,17 +1,18 @@
 """`tidegate experiments show`: the newest readout and decision of an experiment, from the topics."""
 
 import json
-from typing import Any, Final, TypeVar
+from typing import Final, TypeVar
 
 import msgspec
 from rich.console import Console
 from rich.table import Table
 
-from connectors.clients import Admin, plain_consumer, read
+from connectors.clients import Admin
 from experiments.sample_ratio import astray
 from flows.cli import OK
 from flows.commands import CommandError
-from flows.commands._shared import cell, counted, err, full_name, out, partitions_of, printable
+from flows.commands._experiment_report import records_about
+from flows.commands._shared import cell, counted, err, full_name, out, printable
 from flows.commands.watch import when
 from flows.settings import Settings
 from schemas.readout import Arm, Comparison, Estimate, Interval, Readout, SampleRatio
@@ -31,13 +32,14 @@ def show(settings: Settings, name: str, *, as_json: bool) -> int:
         CommandError: there is no readout of the experiment, or it cannot be read.
         KafkaException: the broker does not give what it has.
     """
-    readout = _newest(settings, READOUTS, name, Readout)
+    there = Admin(settings, "experiments").partitions()
+    readout = _newest(settings, there, READOUTS, name, Readout)
     if readout is None:
         raise CommandError(
             f"there is no readout of {printable(name)} yet: `tidegate run experiments` and `tidegate run readouts` "
             "make them, once units were exposed"
         )
-    verdict = _newest(settings, DECISIONS, name, Verdict)
+    verdict = _newest(settings, there, DECISIONS, name, Verdict)
     console = out()
     if as_json:
         found = {"readout": msgspec.to_builtins(readout), "decision": msgspec.to_builtins(verdict)}
@@ -147,19 +149,14 @@ def _interval(interval: Interval) -> str:
     return f"{_share(interval.lower) or '-'} to {_share(interval.upper) or '-'}"
 
 
-def _newest(settings: Settings, topic: str, name: str, record: type[Record]) -> Record | None:
-    full = full_name(settings, topic)
-    partitions = partitions_of(Admin(settings, "experiments").partitions(), full)
-    value: Any = None
+def _newest(settings: Settings, there: dict[str, int], topic: str, name: str, record: type[Record]) -> Record | None:
     with err().status(f"reading {topic}"):
-        for message in read(plain_consumer(settings, "experiments"), full, partitions, beginning=True, to_end=True):
-            if message.key() == name.encode():
-                value = message.value()
+        value = dict(records_about(settings, there, topic, name)).get(name)
     if value is None:
         return None
     try:
         return msgspec.json.decode(value, type=record)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise CommandError(
-            f"the newest record of {printable(name)} on {full} cannot be read by this version"
+            f"the newest record of {printable(name)} on {full_name(settings, topic)} cannot be read by this version"
         ) from error

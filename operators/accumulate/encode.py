@@ -12,7 +12,7 @@ import msgspec
 import numpy as np
 
 from operators.accumulate.answers import Accumulated, Totals
-from operators.audit import Chain
+from operators.audit import Chain, audit_record
 from operators.batches import F64, Change, Encoded, Outgoing, Span
 from operators.dead_letter import dead_letter
 from operators.partitioner import murmur2
@@ -140,14 +140,11 @@ class EncodeParts:
     def _configuration(self, span: Span, time_ms: int) -> list[Outgoing]:
         if not self._chain.must_tell:
             return []
-        return [Outgoing("audit", self._key(span), self._chain.tell(time_ms), max(time_ms, 1))]
+        return [audit_record(self.flow, span.partition, self._chain.tell(time_ms), time_ms)]
 
     def _audit(self, span: Span, change: Change) -> Outgoing:
         value = self._chain.append(change.kind, change.time_ms, change.detail)
-        return Outgoing("audit", self._key(span), value, max(change.time_ms, 1))
-
-    def _key(self, span: Span) -> bytes:
-        return f"{self.flow}-{span.partition}".encode()
+        return audit_record(self.flow, span.partition, value, change.time_ms)
 
     def _part(self, partition: int, totals: Totals) -> Outgoing:
         definition = totals.definition

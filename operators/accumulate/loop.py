@@ -32,7 +32,7 @@ from operators.compiled import Int, borrowing
 from operators.entities import touch as touch_tier
 from operators.featurize.dedup import Seen, forget_expired, holds, remember
 from operators.featurize.dedup import fetch_ahead as fetch_id
-from operators.featurize.sequence import KNOWN, TIME_MS, Sequence, advance, propose
+from operators.featurize.sequence import KNOWN, TIME_MS, Sequence, advance, within_reach
 
 PER_UNIT = 1_024
 """Most records, and decisions, that are pending of one unit: no exposure has to look at more."""
@@ -258,11 +258,9 @@ def _is_ahead(sequence: Sequence, row: Row, gap_ms: Int) -> bool:
     clock = sequence.clock
     if clock[KNOWN] == 0:
         return False
-    while row.time_ms > clock[TIME_MS] + gap_ms:
-        # Decisions are about events, and these move stream time where metrics are read from them.
-        if row.kind == TIERED or not propose(sequence, row.unit, row.time_ms, gap_ms):
-            return True
-    return False
+    if row.kind == TIERED:  # decisions are about events, and these move stream time where metrics are read from them
+        return bool(row.time_ms > clock[TIME_MS] + gap_ms)
+    return not within_reach(sequence, row.unit, row.time_ms, gap_ms)
 
 
 @borrowing

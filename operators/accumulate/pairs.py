@@ -14,6 +14,7 @@ import numpy as np
 from operators.accumulate.units import Units, find_or_add
 from operators.batches import I32, I64, Bool
 from operators.compiled import Int, Records, borrowing
+from operators.hashing import GOLDEN
 from operators.prefetch import prefetch
 
 ROW = np.dtype(
@@ -44,7 +45,6 @@ EVERYONE = 1 << 62
 
 FIRST_CAPACITY = 256
 _ONE, _TWO = np.uint64(0xBF58476D1CE4E5B9), np.uint64(0x94D049BB133111EB)  # of SplitMix64 (Steele, Lea, Flood 2014)
-_GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 
 
 class Pairs(NamedTuple):
@@ -73,12 +73,12 @@ def _mixed(key: np.uint64) -> np.uint64:
 @borrowing
 def lot(unit: np.uint64) -> Int:
     """Return where a unit stands in the sample, 0 to `EVERYONE` - 1, whatever its variation and partition."""
-    return np.int64(_mixed(unit ^ _GOLDEN) >> np.uint64(2))
+    return np.int64(_mixed(unit ^ GOLDEN) >> np.uint64(2))
 
 
 @borrowing
 def _home(unit: np.uint64, experiment: Int, mask: Int) -> Int:
-    return np.int64(_mixed(unit + np.uint64(experiment + 1) * _GOLDEN) >> np.uint64(1)) & mask
+    return np.int64(_mixed(unit + np.uint64(experiment + 1) * GOLDEN) >> np.uint64(1)) & mask
 
 
 @borrowing

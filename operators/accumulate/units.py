@@ -9,6 +9,7 @@ import numpy as np
 
 from operators.batches import I32, I64
 from operators.compiled import Int, Records, borrowing
+from operators.hashing import home
 from operators.prefetch import prefetch
 
 ROW = np.dtype(
@@ -27,8 +28,6 @@ USED, FREE = 0, 1
 """Cells of `meta`: rows ever in use; the first free one of these, -1: none."""
 
 FIRST_CAPACITY = 256
-_GOLDEN = np.uint64(0x9E3779B97F4A7C15)
-_HALF = np.uint64(32)
 
 
 class Units(NamedTuple):
@@ -46,15 +45,10 @@ class Units(NamedTuple):
 
 
 @borrowing
-def _home(key: Int, mask: Int) -> Int:
-    return np.int64((key * _GOLDEN) >> _HALF) & mask
-
-
-@borrowing
 def find(units: Units, key: Int) -> Int:
     """Return the row of a unit, or -1."""
     mask = len(units.places) - 1
-    at = _home(key, mask)
+    at = home(key, mask)
     while True:
         row = np.int64(units.places[at]) - 1
         if row < 0 or units.rows[row].key == key:
@@ -65,13 +59,13 @@ def find(units: Units, key: Int) -> Int:
 @borrowing
 def fetch_ahead(units: Units, key: Int) -> None:
     """Start loading the place of a unit that will be asked for in a moment."""
-    prefetch(units.places, _home(key, len(units.places) - 1) * 4)
+    prefetch(units.places, home(key, len(units.places) - 1) * 4)
 
 
 @borrowing
 def fetch_row_ahead(units: Units, key: Int) -> None:
     """Start loading the row of a unit whose place is here already; the first guess, which is right mostly."""
-    row = np.int64(units.places[_home(key, len(units.places) - 1)]) - 1
+    row = np.int64(units.places[home(key, len(units.places) - 1)]) - 1
     if row >= 0:
         prefetch(units.rows, row * units.rows.itemsize)
 
@@ -79,7 +73,7 @@ def fetch_row_ahead(units: Units, key: Int) -> None:
 @borrowing
 def _place(units: Units, row: Int) -> None:
     mask = len(units.places) - 1
-    at = _home(units.rows[row].key, mask)
+    at = home(units.rows[row].key, mask)
     while units.places[at] != 0:
         at = (at + 1) & mask
     units.places[at] = row + 1
@@ -116,7 +110,7 @@ def let_go(units: Units, row: Int) -> None:
     if unit.open != 0 or unit.kept != 0:
         return
     mask = len(units.places) - 1
-    hole = _home(unit.key, mask)
+    hole = home(unit.key, mask)
     while units.places[hole] != row + 1:
         hole = (hole + 1) & mask
     at = hole
@@ -125,7 +119,7 @@ def let_go(units: Units, row: Int) -> None:
         other = np.int64(units.places[at]) - 1
         if other < 0:
             break
-        if ((at - _home(units.rows[other].key, mask)) & mask) >= ((at - hole) & mask):
+        if ((at - home(units.rows[other].key, mask)) & mask) >= ((at - hole) & mask):
             units.places[hole] = other + 1
             hole = at
     units.places[hole] = 0

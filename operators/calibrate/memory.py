@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from operators.batches import I32, I64, U8, U16, U64, Bool
 from operators.compiled import Int, borrowing
+from operators.hashing import home
 from operators.parts import Sweep
 from operators.state import State
 
@@ -32,8 +33,6 @@ HEAD, COUNT, RIPE, ARRIVED, UNRIPE, BOUND = range(6)
 """Cells of `meta`: row of the oldest; rows in use; how many of the oldest have matured; events ever; those that had to
 go before they matured; the bound."""
 
-_GOLDEN = np.uint64(0x9E3779B97F4A7C15)
-_HALF = np.uint64(32)
 _COLUMNS = ("id_hash", "time_ms", "place", "given", "said", "taught")
 
 
@@ -64,15 +63,10 @@ class Ring(NamedTuple):
 
 
 @borrowing
-def _home(id_hash: Int, mask: Int) -> Int:
-    return np.int64((id_hash * _GOLDEN) >> _HALF) & mask
-
-
-@borrowing
 def _slot(ring: Ring, id_hash: Int) -> Int:
     """Return the slot that holds an id's row, or the empty one where it would go."""
     mask = len(ring.slots) - 1
-    at = _home(id_hash, mask)
+    at = home(id_hash, mask)
     while ring.slots[at] != 0 and ring.id_hash[ring.slots[at] - 1] != id_hash:
         at = (at + 1) & mask
     return at
@@ -105,7 +99,7 @@ def forget_oldest(ring: Ring) -> None:
             other = ring.slots[at]
             if other == 0:
                 break
-            if ((at - _home(ring.id_hash[other - 1], mask)) & mask) >= ((at - hole) & mask):
+            if ((at - home(ring.id_hash[other - 1], mask)) & mask) >= ((at - hole) & mask):
                 ring.slots[hole] = other
                 hole = at
         ring.slots[hole] = 0

@@ -3,16 +3,14 @@
 from array import array
 from collections.abc import Sequence
 from itertools import repeat
-from typing import Final
 
 import numpy as np
 from xxhash import xxh3_64_intdigest
 
 from operators.batches import U64
 from operators.decode.pseudonym import Memo, Pseudonymizer
+from operators.hashing import GOLDEN
 from schemas.event import Event
-
-_GOLDEN: Final = np.uint64(0x9E3779B97F4A7C15)  # 2^64 over the golden ratio: odd, so that multiplying loses nothing
 
 
 class Identifiers:
@@ -67,7 +65,7 @@ class Identifiers:
         users never does.
         """
         plain = map(xxh3_64_intdigest, map(str.encode, ids), repeat(self._seed))
-        mixed = np.fromiter(plain, dtype=np.uint64, count=len(ids)) + user * _GOLDEN  # modulo 2^64
+        mixed = np.fromiter(plain, dtype=np.uint64, count=len(ids)) + user * GOLDEN  # modulo 2^64
         mixed = (mixed ^ (mixed >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
         mixed = (mixed ^ (mixed >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
         mixed ^= mixed >> np.uint64(31)

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from hashlib import blake2b
 from typing import Annotated, ClassVar, Final
 
@@ -17,10 +16,10 @@ from operators.decode.identifiers import Identifiers
 from operators.decode.own import OwnColumns
 from operators.decode.pseudonym import Pseudonymizer
 from operators.decode.reading import Reader
+from operators.decode.wire import WireEvent
 from operators.own_feature import OwnFeature
 from operators.side import Side
 from operators.state import Measurement, State
-from schemas.event import Event
 
 _LAYOUT: Final = 1
 
@@ -43,14 +42,7 @@ class DecodeConfig:
     cache_entries: Annotated[int, Ge(2)] = 65_536
 
 
-class _Wire(Event, frozen=True, kw_only=True, gc=False):
-    """`Event` as it is read: times parsed at once, whole numbers also when written `1.7e12`, `fields` not built."""
-
-    timestamp: int | float | Annotated[datetime, msgspec.Meta(tz=True)]  # type: ignore[assignment]
-    fields: dict[str, msgspec.Raw] | None = None
-
-
-_decode = msgspec.json.Decoder(_Wire).decode
+_decode = msgspec.json.Decoder(WireEvent).decode
 
 
 class Decode:

@@ -11,6 +11,7 @@ import numpy as np
 
 from operators.batches import I64, U64
 from operators.compiled import Int, borrowing
+from operators.hashing import home
 from operators.parts import Sweep
 from operators.prefetch import prefetch
 from operators.state import State
@@ -19,8 +20,6 @@ FIRST_CAPACITY = 1024
 EVENTS_AHEAD = 8  # how early the place of an id is asked for
 
 _HEAD, _COUNT, _EVICTED, _MAX, _WINDOW_MS, _ARRIVED = 0, 1, 2, 3, 4, 5
-_GOLDEN = np.uint64(0x9E3779B97F4A7C15)
-_HALF = np.uint64(32)
 
 
 class Seen(NamedTuple):
@@ -40,15 +39,10 @@ class Seen(NamedTuple):
 
 
 @borrowing
-def _home(id_hash: Int, mask: Int) -> Int:
-    return np.int64((id_hash * _GOLDEN) >> _HALF) & mask
-
-
-@borrowing
 def holds(seen: Seen, id_hash: Int) -> bool:
     """Return whether the id is remembered. Call `forget_expired` first."""
     mask = len(seen.members) - 1
-    at = _home(id_hash, mask)
+    at = home(id_hash, mask)
     while seen.members[at] != 0:
         if seen.members[at] == id_hash:
             return True
@@ -59,13 +53,13 @@ def holds(seen: Seen, id_hash: Int) -> bool:
 @borrowing
 def fetch_ahead(seen: Seen, id_hash: Int) -> None:
     """Start loading the place of an id that will be asked for in a moment."""
-    prefetch(seen.members, _home(id_hash, len(seen.members) - 1) * 8)
+    prefetch(seen.members, home(id_hash, len(seen.members) - 1) * 8)
 
 
 @borrowing
 def _set_add(seen: Seen, id_hash: Int) -> None:
     mask = len(seen.members) - 1
-    at = _home(id_hash, mask)
+    at = home(id_hash, mask)
     while seen.members[at] != 0:
         at = (at + 1) & mask
     seen.members[at] = id_hash
@@ -79,7 +73,7 @@ def _forget_oldest(seen: Seen) -> None:
     meta[_HEAD] = meta[_HEAD] + 1 if meta[_HEAD] + 1 < len(seen.queue) else 0
     meta[_COUNT] -= 1
     mask = len(seen.members) - 1
-    hole = _home(id_hash, mask)
+    hole = home(id_hash, mask)
     while seen.members[hole] != id_hash:
         hole = (hole + 1) & mask
     at = hole
@@ -88,7 +82,7 @@ def _forget_oldest(seen: Seen) -> None:
         other = seen.members[at]
         if other == 0:
             break
-        if ((at - _home(other, mask)) & mask) >= ((at - hole) & mask):
+        if ((at - home(other, mask)) & mask) >= ((at - hole) & mask):
             seen.members[hole] = other
             hole = at
     seen.members[hole] = 0

@@ -95,7 +95,7 @@ def _drop_reached(state: Sequence, max_gap_ms: Int) -> None:
 
 
 @borrowing
-def propose(state: Sequence, user: np.uint64, time_ms: Int, max_gap_ms: Int) -> bool:
+def _propose(state: Sequence, user: np.uint64, time_ms: Int, max_gap_ms: Int) -> bool:
     """Take a proposal; return whether stream time jumped."""
     clock = state.clock
     _drop_reached(state, max_gap_ms)
@@ -113,12 +113,20 @@ def propose(state: Sequence, user: np.uint64, time_ms: Int, max_gap_ms: Int) -> 
 
 
 @borrowing
+def within_reach(state: Sequence, user: np.uint64, time_ms: Int, max_gap_ms: Int) -> bool:
+    """Propose a jump for an event that is ahead; return whether it no longer is, stream time having jumped or not."""
+    while time_ms > state.clock[TIME_MS] + max_gap_ms:
+        if not _propose(state, user, time_ms, max_gap_ms):
+            return False
+    return True
+
+
+@borrowing
 def advance(state: Sequence, user: np.uint64, time_ms: Int, max_gap_ms: Int) -> bool:
     """Move stream time on to an event that is not late; return False if it is ahead and waits to be confirmed."""
+    if not within_reach(state, user, time_ms, max_gap_ms):
+        return False
     clock = state.clock
-    while time_ms > clock[TIME_MS] + max_gap_ms:
-        if not propose(state, user, time_ms, max_gap_ms):
-            return False
     clock[TIME_MS] = max(clock[TIME_MS], time_ms)
     if clock[_PROPOSALS] > 0:
         _object(state, user)

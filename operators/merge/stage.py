@@ -15,7 +15,7 @@ import msgspec
 import numpy as np
 from annotated_types import Ge, Gt, Le, Lt
 
-from operators.audit import Chain
+from operators.audit import Chain, audit_record
 from operators.batches import U8, Encoded, Messages, Outgoing, Rejected, Span
 from operators.dead_letter import dead_letter
 from operators.decode.explain import Fault, depth
@@ -265,7 +265,7 @@ class Merge:
         return [self._audit(span, self._chain.tell(time_ms), time_ms)]
 
     def _audit(self, span: Span, value: bytes, time_ms: int) -> Outgoing:
-        return Outgoing("audit", f"{self.flow}-{span.partition}".encode(), value, max(time_ms, 1))
+        return audit_record(self.flow, span.partition, value, time_ms)
 
     def _beside(self, span: Span) -> str:
         return "" if self._chain is None or span.muted else self._chain.beside

@@ -8,11 +8,11 @@ import numpy as np
 
 from operators.accumulate.observed import MEASURED, TIERED, Observed
 from operators.batches import F64, I64, U64
+from operators.hashing import GOLDEN
 from operators.observe.measures import Measure
 
 _MIX_1: Final = np.uint64(0xBF58476D1CE4E5B9)
 _MIX_2: Final = np.uint64(0x94D049BB133111EB)
-_GOLDEN: Final = np.uint64(0x9E3779B97F4A7C15)  # 2^64 over the golden ratio
 
 
 def of_what(id_hash: U64, what: U64) -> U64:
@@ -21,7 +21,7 @@ def of_what(id_hash: U64, what: U64) -> U64:
     The sum of the one and a multiple of the other, then SplitMix64's finalizer (Steele, Lea and Flood 2014): two
     measures of one record never collide, nor does one measure of two.
     """
-    mixed = id_hash + what * _GOLDEN  # modulo 2^64
+    mixed = id_hash + what * GOLDEN  # modulo 2^64
     mixed = (mixed ^ (mixed >> np.uint64(30))) * _MIX_1
     mixed = (mixed ^ (mixed >> np.uint64(27))) * _MIX_2
     mixed ^= mixed >> np.uint64(31)

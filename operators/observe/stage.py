@@ -6,7 +6,6 @@ record that came before the definition that asks for it is not read.
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from hashlib import blake2b
 from math import nan
 from typing import Annotated, Any, ClassVar, Final, Literal
@@ -21,6 +20,7 @@ from operators.decode.explain import EMPTY_VALUE, Fault, explain
 from operators.decode.identifiers import Identifiers
 from operators.decode.pseudonym import Memo, Pseudonymizer
 from operators.decode.reading import REFUSED, Read, Reader, forbidden
+from operators.decode.wire import WireEvent, WireExposure, WireMetric
 from operators.observe.explain import (
     NO_KEY,
     OTHER_KEY,
@@ -35,9 +35,7 @@ from operators.observe.rows import measured, tiered
 from operators.side import Side
 from operators.state import Measurement, State
 from schemas.definition import Definition
-from schemas.event import Event, Identifier
-from schemas.exposure import Exposure
-from schemas.metric import MetricRecord
+from schemas.event import Identifier
 from schemas.part import STRATA
 
 TICK: Final = "tidegate.time"
@@ -48,8 +46,6 @@ DEFINITIONS: Final = "experiments.definitions"
 _LAYOUT: Final = 1
 _MOST_PHASE: Final = 2**31 - 1
 _TICK_ROW: Final = (TICKED, 0, 0, -1, nan)
-
-_Stamp = int | float | Annotated[datetime, msgspec.Meta(tz=True)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,27 +64,6 @@ class ObserveConfig:
     max_message_bytes: Annotated[int, Ge(1)] = 1_048_576
     max_clock_skew_s: Annotated[float, Ge(0), Le(31_536_000)] = 300.0
     cache_entries: Annotated[int, Ge(2)] = 65_536
-
-
-class _Exposure(Exposure, frozen=True, kw_only=True, gc=False):
-    """`Exposure` as it is read, `attributes` not built."""
-
-    timestamp: _Stamp  # type: ignore[assignment]
-    attributes: dict[str, msgspec.Raw] | None = None
-
-
-class _Metric(MetricRecord, frozen=True, kw_only=True, gc=False):
-    """`MetricRecord` as it is read, `fields` not built."""
-
-    timestamp: _Stamp  # type: ignore[assignment]
-    fields: dict[str, msgspec.Raw] | None = None
-
-
-class _Event(Event, frozen=True, kw_only=True, gc=False):
-    """`Event` as it is read, `fields` not built."""
-
-    timestamp: _Stamp  # type: ignore[assignment]
-    fields: dict[str, msgspec.Raw] | None = None
 
 
 class _Decision(msgspec.Struct, frozen=True, kw_only=True, gc=False):
@@ -129,9 +104,9 @@ class Observe:
         self._given = Identifiers(pseudonymizer, config.cache_entries, given=True)
         self._unknown_keys: Memo[str, int] = Memo(lambda name: key_of("experiment", name), config.cache_entries)
         bounds = config.max_message_bytes, round(config.max_clock_skew_s * 1000)
-        self._exposures = Reader(msgspec.json.Decoder(_Exposure).decode, explain_exposure, *bounds)
-        self._metrics = Reader(msgspec.json.Decoder(_Metric).decode, explain_metric, *bounds)
-        self._events = Reader(msgspec.json.Decoder(_Event).decode, explain, *bounds)
+        self._exposures = Reader(msgspec.json.Decoder(WireExposure).decode, explain_exposure, *bounds)
+        self._metrics = Reader(msgspec.json.Decoder(WireMetric).decode, explain_metric, *bounds)
+        self._events = Reader(msgspec.json.Decoder(WireEvent).decode, explain, *bounds)
         self._decisions = Reader(msgspec.json.Decoder(_Decision).decode, explain_decision, *bounds)
 
     def process(self, batch: Messages) -> Observations:
@@ -185,7 +160,7 @@ class Observe:
         yield Measurement("tidegate_experiments", len(self._known.definitions))
         yield Measurement("tidegate_exposures_misassigned_total", self.misassigned)
 
-    def _exposed(self, read: Read[_Exposure], topic: str) -> Observed:
+    def _exposed(self, read: Read[WireExposure], topic: str) -> Observed:
         records = read.records
         n = len(records)
         unit = self._users(topic, [record.user for record in records])
@@ -205,7 +180,7 @@ class Observe:
             pre=np.array(pres, np.float64) + 0.0,  # -0.0 becomes 0.0
         )
 
-    def _row(self, record: _Exposure, time_ms: int) -> tuple[int, int, int, int, float]:
+    def _row(self, record: WireExposure, time_ms: int) -> tuple[int, int, int, int, float]:
         """Return kind, what, arm, phase and what was before of an exposure, or of a tick."""
         name = record.experiment_id
         if name == TICK:

@@ -47,11 +47,23 @@ def shares(title: str) -> Axis:
 
 def round_axis(title: str, high: float, form: str = "{:g}") -> Axis:
     """Return an axis from 0 to just above `high`, with round ticks."""
-    high = high if high > 0 else 1.0
-    power = 10.0 ** math.floor(math.log10(high))
-    step = next(power * size for size in (0.1, 0.2, 0.25, 0.5, 1.0, 2.0) if high / (power * size) <= 6)
-    count = math.ceil(high / step - 1e-9)
-    return Axis(title, 0.0, step * count, tuple((step * at, form.format(step * at)) for at in range(count + 1)))
+    values = round_values(0.0, high if high > 0 else 1.0)
+    return Axis(title, 0.0, values[-1], tuple((value, form.format(value)) for value in values))
+
+
+def round_values(low: float, high: float, least: float = 1.0) -> list[float]:
+    """Return round values in equal steps, two to eight, from `low` or just below to `high` or just above.
+
+    Args:
+        low: least value.
+        high: greatest.
+        least: what the steps are for if both are equal.
+    """
+    wide = high - low if high > low else least
+    power = 10.0 ** math.floor(math.log10(wide))
+    step = next(power * size for size in (0.1, 0.2, 0.25, 0.5, 1.0, 2.0) if wide / (power * size) <= 6)
+    first, last = math.floor(low / step + 1e-9), math.ceil(high / step - 1e-9)
+    return [step * at for at in range(first, max(last, first + 1) + 1)]
 
 
 def decades(title: str, low: int, high: int, form: str = "10<tspan class='up' dy='-5'>{}</tspan>") -> Axis:

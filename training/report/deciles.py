@@ -1,11 +1,10 @@
 """Deciles of predicted uplift: what a variation did for the units for which most was predicted, down to least."""
 
-import math
 from collections.abc import Sequence
 from html import escape
 
 from schemas.uplift import Ranking, Uplift
-from training.evaluate.charts import Axis, Plot
+from training.evaluate.charts import Axis, Plot, round_values
 from training.evaluate.markup import legend, table
 from training.report.words import MINUS, UNKNOWN, chance, count, percent, plain
 
@@ -47,12 +46,8 @@ def draw_deciles(segments: dict[str, Uplift]) -> str:
 
 def _axis(values: Sequence[float]) -> Axis:
     low, high = min(0.0, *values), max(0.0, *values)
-    wide = high - low if high > low else 1.0
-    power = 10.0 ** math.floor(math.log10(wide))
-    step = next(power * size for size in (0.2, 0.25, 0.5, 1.0, 2.0) if wide / (power * size) <= 6)
-    first, last = math.floor(low / step + 1e-9), math.ceil(high / step - 1e-9)
-    ticks = tuple((step * at, _tick(round(step * at, 9))) for at in range(first, max(last, first + 1) + 1))
-    return Axis("", ticks[0][0], ticks[-1][0], ticks)
+    found = round_values(low, high)
+    return Axis("", found[0], found[-1], tuple((value, _tick(round(value, 9))) for value in found))
 
 
 def _tick(value: float) -> str:

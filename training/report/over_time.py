@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from typing import NamedTuple
 
 from schemas.readout import Interval
-from training.evaluate.charts import Axis, Plot, decades
+from training.evaluate.charts import Axis, Plot, decades, round_values
 from training.evaluate.markup import legend
 from training.report.about import About, ends
 from training.report.words import MINUS, chance, count, lifts, moment, percent
@@ -44,13 +44,8 @@ def times(first_ms: int, last_ms: int, most: int) -> Axis:
 def lift_axis(title: str, low: float, high: float) -> Axis:
     """Return an axis of lifts in per cent, with 0 on it and round ticks."""
     low, high = min(low, 0.0), max(high, 0.0)
-    wide = high - low if high > low else 0.02
-    power = 10.0 ** math.floor(math.log10(wide))
-    step = next(power * size for size in (0.1, 0.2, 0.25, 0.5, 1.0, 2.0) if wide / (power * size) <= 6)
-    begin, end = math.floor(low / step + 1e-9), math.ceil(high / step - 1e-9)
-    end = max(end, begin + 1)
-    ticks = tuple((step * at, _tick(100.0 * step * at)) for at in range(begin, end + 1))
-    return Axis(title, step * begin, step * end, ticks)
+    values = round_values(low, high, 0.02)
+    return Axis(title, values[0], values[-1], tuple((value, _tick(100.0 * value)) for value in values))
 
 
 def _tick(value: float) -> str:

@@ -1,14 +1,13 @@
 """The deciles drawn: observed effects with their intervals, what was predicted, and the effect of all units."""
 
 import math
-from importlib import resources
 
-from training.evaluate.charts import Axis, Plot
+from training.evaluate.charts import Axis, Plot, round_values
+from training.evaluate.markup import image
 from training.uplift.deciles import DECILES
 from training.uplift.estimate import Estimate
 
 _WHISKER = 0.12
-_HEAD = '<svg xmlns="http://www.w3.org/2000/svg" style="background:var(--card)" '
 
 
 def deciles_figure(result: Estimate) -> str:
@@ -39,17 +38,10 @@ def deciles_figure(result: Estimate) -> str:
 
 def deciles_image(result: Estimate) -> str:
     """Return the chart as an SVG file of its own, with its colours, light and dark."""
-    style = resources.files("training.evaluate").joinpath("page.css").read_text(encoding="utf-8")
-    drawn = deciles_figure(result).replace("<svg ", _HEAD, 1)
-    begin = drawn.index(">") + 1
-    return f"{drawn[:begin]}<style>{style}</style>{drawn[begin:]}\n"
+    return image(deciles_figure(result)) + "\n"
 
 
 def _around(low: float, high: float) -> Axis:
     """Return an axis with round ticks that holds both."""
-    high = high if high > low else low + 1.0
-    power = 10.0 ** math.floor(math.log10(high - low))
-    step = next(power * size for size in (0.2, 0.25, 0.5, 1.0, 2.0) if (high - low) / (power * size) <= 6)
-    first, last = math.floor(low / step + 1e-9), math.ceil(high / step - 1e-9)
-    ticks = tuple((at * step, f"{at * step:.4g}") for at in range(first, last + 1))
-    return Axis("", first * step, last * step, ticks)
+    values = round_values(low, high if high > low else low + 1.0)
+    return Axis("", values[0], values[-1], tuple((value, f"{value:.4g}") for value in values))
