@@ -3,11 +3,11 @@
 import argparse
 import gc
 import os
-import signal
 import sys
 import time
 import uuid
 from collections.abc import Callable
+from typing import Any
 
 from bytewax.testing import run_main
 from confluent_kafka import KafkaException
@@ -26,6 +26,7 @@ from connectors.sides import SOON_MS, SideInputs
 from connectors.takeover import CannotStart, OffsetGone, Takeover
 from flows import experiments, explanations, readouts, rekey, risk
 from flows.commands._shared import full_name
+from flows.commands._told import Told, ToldToStop
 from flows.description import Plan
 from flows.settings import Settings, load_settings
 from operators import metrics
@@ -61,6 +62,16 @@ def run(settings: Settings, flow: str) -> int:
     """Run a flow until SIGTERM or SIGINT; returns the process's exit code."""
     logs.configure(settings.log.level)
     log = logs.logger(flow=flow)
+    try:
+        code = _run(settings, flow, Told(), log)  # listens before anything can be seen of this process
+    except ToldToStop:
+        code = 0
+    if code == 0:
+        log.info("stopped")
+    return code
+
+
+def _run(settings: Settings, flow: str, told: Told, log: Any) -> int:
     shown = metrics.default()
     with Health(shown) as health:
         host, port = health.serve(settings.metrics.host, settings.metrics.port)
@@ -68,12 +79,11 @@ def run(settings: Settings, flow: str) -> int:
         plan = FLOWS[flow].plan(settings)
         observed = Observed(flow, shown, health)
         engine = assemble(settings, flow, observed, plan=plan)
-        for each in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(each, lambda *_: engine.stop())
         health.busy(COMPILE_S, "compiling")
         FLOWS[flow].warm_up(settings)
         health.beat()
         calm_collector()
+        told.pass_on_to(engine.stop)
         try:
             engine.run(
                 lambda: run_main(  # type: ignore[no-untyped-call]
@@ -86,7 +96,6 @@ def run(settings: Settings, flow: str) -> int:
             )
             print(f"tidegate: {error}", file=sys.stderr)  # noqa: T201  the command line's answer
             return 1
-    log.info("stopped")
     return 0
 
 

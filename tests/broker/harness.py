@@ -191,7 +191,16 @@ class Flow:
         self.process.wait()
 
     def terminate(self) -> int:
+        """Tell it to stop; returns its exit code.
+
+        Only once it answers: all that a test waits for may have been done by the process before it, and Python itself
+        is ended by the signal with another code.
+        """
         assert self.process is not None
+        deadline = time.monotonic() + 60
+        while self.process.poll() is None and self.get("/healthz")[0] == 0:
+            assert time.monotonic() < deadline, f"no answer in 60 s: {self.log.read_text()[-3000:]}"
+            time.sleep(0.05)
         self.process.send_signal(signal.SIGTERM)
         return self.process.wait(30)
 
