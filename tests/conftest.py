@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 from hypothesis import settings
+from side_by_side import file_of, groups, scheduler
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 
@@ -15,6 +16,21 @@ sys.path.insert(0, str(REPOSITORY / "tests" / "operators"))
 # The same examples in every run, so that a red build is red again; a first call may compile, so no deadline.
 settings.register_profile("tidegate", derandomize=True, deadline=None, print_blob=True)
 settings.load_profile("tidegate")
+
+
+def pytest_collection_modifyitems(items):
+    """Put the tests in the order in which they are dealt out, if several processes run them side by side."""
+    processes = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+    if processes > 1:
+        files = {item: file_of(item.nodeid) for item in items}
+        order = {file: place for place, file in enumerate(groups(list(dict.fromkeys(files.values())), processes))}
+        items.sort(key=lambda item: order[files[item]])
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config, log):
+    """Deal out as tests/side_by_side.py says, where files are asked to stay whole."""
+    return scheduler(config, log) if config.getvalue("dist") == "loadfile" else None
 
 
 @pytest.fixture(scope="session")

@@ -145,7 +145,7 @@ class Flow:
 
     def get(self, path: str) -> tuple[int, str]:
         try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{self.port}{path}", timeout=2) as answer:
+            with urllib.request.urlopen(f"http://127.0.0.1:{self.port}{path}", timeout=5) as answer:
                 return answer.status, answer.read().decode()
         except urllib.error.HTTPError as error:
             with error:
@@ -202,7 +202,7 @@ class Flow:
             assert time.monotonic() < deadline, f"no answer in 60 s: {self.log.read_text()[-3000:]}"
             time.sleep(0.05)
         self.process.send_signal(signal.SIGTERM)
-        return self.process.wait(30)
+        return self.process.wait(60)
 
     def exit_code(self, timeout_s: float = 60) -> int:
         assert self.process is not None

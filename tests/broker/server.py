@@ -1,14 +1,21 @@
 """Apache Kafka for tests and benchmarks: its own jars, fetched by Maven, run as one KRaft node on free ports."""
 
+import fcntl
+import itertools
+import os
+import random
 import shutil
 import socket
 import subprocess
 import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 from confluent_kafka import Consumer, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient
+
+FIRST_PORT, LAST_PORT, STRETCHES = 16_384, 32_768, 16
 
 VERSION = "4.1.0"
 CACHE = Path.home() / ".cache" / "tidegate" / f"kafka-{VERSION}"
@@ -69,24 +76,51 @@ def jars() -> Path:
     if missing:
         raise UnavailableError(f"not installed: {', '.join(missing)}")
     CACHE.mkdir(parents=True, exist_ok=True)
+    with (CACHE / "lock").open("ab") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # tests side by side come here at the same moment
+        if not (CACHE / "complete").exists():
+            _fetch(lib)
+            (CACHE / "complete").touch()
+    return lib
+
+
+def _fetch(lib: Path) -> None:
     (CACHE / "pom.xml").write_text(POM)
     command = ["mvn", "-q", "-B", "dependency:copy-dependencies", f"-DoutputDirectory={lib}", "-DincludeScope=runtime"]
     done = subprocess.run(command, cwd=CACHE, capture_output=True, text=True, check=False)
     if done.returncode:
         raise UnavailableError(f"Maven could not fetch Kafka {VERSION}: {done.stdout[-500:]}")
-    (CACHE / "complete").touch()
-    return lib
+
+
+def own_ports(worker: str) -> Iterator[int]:
+    """Ports for one process of tests, `gw0`, `gw1` and so on or none, again and again; none is another's.
+
+    Below those that systems hand out (from 32768 on Linux, from 49152 elsewhere): a client's connection to Kafka must
+    not get the port of a flow that is just being restarted.
+    """
+    place = int(worker.removeprefix("gw") or 0) % STRETCHES
+    size = (LAST_PORT - FIRST_PORT) // STRETCHES
+    first = FIRST_PORT + place * size
+    start = random.SystemRandom().randrange(size)  # another run may be going on
+    return (first + (start + number) % size for number in itertools.count())
+
+
+_ports = own_ports(os.environ.get("PYTEST_XDIST_WORKER", ""))
 
 
 def free_ports(count: int) -> list[int]:
-    """Ports that were free a moment ago, all different."""
-    sockets = [socket.socket() for _ in range(count)]
-    for each in sockets:
-        each.bind(("127.0.0.1", 0))
-    ports = [each.getsockname()[1] for each in sockets]
-    for each in sockets:
-        each.close()
-    return ports
+    """Ports that were free a moment ago, all different, and not given out again soon."""
+    found: list[int] = []
+    for port in _ports:
+        with socket.socket() as tried:
+            try:
+                tried.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+        found.append(port)
+        if len(found) == count:
+            break
+    return found
 
 
 class Kafka:

@@ -92,7 +92,7 @@ def test_two_processes_share_the_partitions_and_hand_them_over(bootstrap, prefix
     first = Flow(bootstrap, prefix, tmp_path / "first", **QUICK).start().wait_ready()
     counts = publish(bootstrap, prefix, stream[: EVENTS // 3])
     second = Flow(bootstrap, prefix, tmp_path / "second", **QUICK).start().wait_ready()
-    second._wait(lambda: second.metric("tidegate_assigned_partitions") == 1, 30, "given a partition")
+    second._wait(lambda: second.metric("tidegate_assigned_partitions") == 1, 60, "given a partition")
     more = publish(bootstrap, prefix, stream[EVENTS // 3 : 2 * EVENTS // 3])
     counts = [one + other for one, other in zip(counts, more, strict=True)]
     time.sleep(0.5)
@@ -150,7 +150,7 @@ def test_a_process_beyond_the_partitions_waits_as_a_ready_spare(bootstrap, prefi
     flows = [Flow(bootstrap, prefix, tmp_path / f"log{number}").start() for number in range(PARTITIONS + 1)]
     for flow in flows:
         flow.wait_ready()
-    flows[0]._wait(lambda: sorted(_owned(flow) for flow in flows) == [0, 1, 1], 30, "shared out")
+    flows[0]._wait(lambda: sorted(_owned(flow) for flow in flows) == [0, 1, 1], 60, "shared out")
     for flow in flows:  # whoever has just been given a partition is not ready while opening it
         flow.wait_ready()
     assert sorted(_owned(flow) for flow in flows) == [0, 1, 1]

@@ -268,7 +268,7 @@ def test_killed_at_any_moment_and_run_again_it_repeats_nothing_and_loses_nothing
     seen = []
     for _ in range(3):
         enough = len(replays(bootstrap, prefix)) + 1
-        with started("--rate", "100") as run:
+        with started("--rate", "40") as run:
             wait(run, lambda: len(replays(bootstrap, prefix)) >= enough)  # noqa: B023  called at once
             time.sleep(rng.random() * 0.2)
             run.kill()
@@ -285,7 +285,7 @@ def test_killed_at_any_moment_and_run_again_it_repeats_nothing_and_loses_nothing
 
 def test_a_second_replay_takes_over_from_one_that_runs(bootstrap, prefix):
     refuse(bootstrap, prefix, published(bootstrap, f"{prefix}events", 400))
-    with started("--rate", "50") as first:
+    with started("--rate", "20") as first:
         wait(first, lambda: replays(bootstrap, prefix))
         with started() as second:
             assert second.wait(60) == 0

@@ -133,7 +133,7 @@ def test_a_topic_that_lies_still_holds_the_others_back_for_the_wait_and_not_long
         waited.append(time.monotonic() - since)
     assert flow.terminate() == 0
     check(bootstrap, prefix, counts)
-    assert max(waited) < 1.5 + 3.5  # the wait, and what reading, committing and looking take on a busy machine
+    assert max(waited) < 1.5 + 8.5  # the wait, and what reading, committing and looking take on a busy machine
 
 
 def test_definitions_that_come_later_are_applied_though_nothing_else_happens(bootstrap, prefix, tmp_path):

@@ -220,11 +220,11 @@ def test_messages_are_about_200_bytes(stream):
     assert 170 < np.mean([len(planted.value) for planted in stream[:20_000]]) < 230
 
 
-def test_twenty_thousand_events_take_less_than_a_second():
-    began = time.perf_counter()
+def test_twenty_thousand_events_take_less_than_a_second_of_a_processor():
+    began = time.process_time()
     for planted in islice(Generator(CONFIG).events(), 20_000):
         assert planted.value
-    assert time.perf_counter() - began < 1.0  # measured 0.1 s
+    assert time.process_time() - began < 1.0  # measured 0.1 s
 
 
 def test_a_population_of_one_user_works():
