@@ -4,7 +4,7 @@ import os
 import sys
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -44,9 +44,14 @@ def afresh(bootstrap: str, prefix: str, written: tuple[str, ...] = WRITTEN) -> N
 
 
 def fill(bootstrap: str, topic: str, count: int, users: int, first: int = 0) -> None:
-    """Publish events keyed by user, users spread evenly over the partitions; `first` as in `events`."""
+    """Publish events; `first` as in `events`."""
+    publish(bootstrap, topic, events(count, users, first))
+
+
+def publish(bootstrap: str, topic: str, records: Iterable[tuple[str, bytes, int]]) -> None:
+    """Publish user, record and time of each, keyed by user, users spread evenly over the partitions."""
     producer = Producer({"bootstrap.servers": bootstrap, "linger.ms": 50, "queue.buffering.max.messages": 1_000_000})
-    for number, (user, line, time_ms) in enumerate(events(count, users, first)):
+    for number, (user, line, time_ms) in enumerate(records):
         while True:
             try:
                 producer.produce(topic, line, user, int(user[-6:]) % PARTITIONS, timestamp=time_ms)

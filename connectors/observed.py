@@ -14,6 +14,7 @@ from operators.batches import I64, TIERS, Decoded, Encoded, Tiered
 from operators.explain import Explained
 from operators.merge import Merged
 from operators.metrics import Metrics
+from operators.noticed import Noticed
 from operators.rekey import Rekeyed
 from operators.state import Measurement
 
@@ -38,9 +39,9 @@ class Observed:
         metrics, flow, label = self._metrics, self.flow, str(partition)
         metrics.stage_seconds.labels(flow, step).observe(seconds)
         read, rejected = batch.events, 0
-        if isinstance(batch, Observations | Accumulated):  # what could not be read passes through
+        if isinstance(batch, Observations | Accumulated | Noticed):  # what could not be read passes through
             read -= len(batch.rejected)
-        if isinstance(answer, Decoded | Rekeyed | Explained | Observations | Merged):
+        if isinstance(answer, Decoded | Rekeyed | Explained | Observations | Merged | Noticed):
             rejected = len(answer.rejected)
             metrics.batch_records.labels(flow).observe(read)
             for each in answer.rejected:
@@ -171,4 +172,6 @@ def _times(answer: Any) -> I64 | None:
     """Return the times of the records that a first stage could read, epoch milliseconds."""
     if isinstance(answer, Decoded):
         return answer.time_ms
+    if isinstance(answer, Noticed):
+        return answer.rows.time_ms
     return answer.observed.time_ms if isinstance(answer, Observations) else None

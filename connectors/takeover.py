@@ -251,7 +251,8 @@ class Takeover:
                 raise CannotStart(
                     f"{where}: the state of the stage {step} was made under other settings, or by another version of "
                     "Tidegate, and what it has counted cannot be counted again. Bring those settings back; to begin "
-                    "anew under these, use another consumer group, or another prefix."
+                    f"anew under these, stop all processes and delete the group {self._group} and its snapshots "
+                    '(docs/deploy.md, "Snapshots").'
                 )
 
     def _committed(self, partition: int, poll: Callable[[], None]) -> TopicPartition:

@@ -1,28 +1,24 @@
 """What flows that keep a state make of the settings alike."""
 
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Any
 
 from pydantic import SecretBytes
 
 from connectors.clients import common_config
+from connectors.engine import Pace
+from connectors.sides import SideTopics
 from connectors.snapshots import DirectoryStore, Store, TopicStore
-from flows.settings import Settings
+from flows.description import Build, Plan
+from flows.ranking_sections import Interactions, Ranking, Signals
+from flows.sections import Experiments, WithStore
+from flows.settings import Risk, Settings
+from operators.batches import Messages
 from operators.decode import Pseudonymizer
-
-
-class HasStore(Protocol):
-    """The section of a flow in the settings."""
-
-    @property
-    def snapshot_store(self) -> Literal["topic", "directory"]:
-        """An internal topic, or a directory."""
-        ...
-
-    @property
-    def snapshot_directory(self) -> Path | None:
-        """The directory, if that is the store."""
-        ...
+from operators.side import EndsSides, Side, TakesSides
+from operators.stage import WritesAtFlush
+from operators.state import Stage
 
 
 def pseudonymizer(settings: Settings, topic: str) -> Pseudonymizer:
@@ -50,7 +46,7 @@ def with_any_key(settings: Settings) -> Settings:
     return settings.model_copy(update={"privacy": settings.privacy.model_copy(update={"key": SecretBytes(bytes(32))})})
 
 
-def snapshot_store(settings: Settings, flow: str, own: HasStore) -> Store:
+def snapshot_store(settings: Settings, flow: str, own: WithStore) -> Store:
     """Return where the snapshots of a flow lie.
 
     Args:
@@ -61,3 +57,59 @@ def snapshot_store(settings: Settings, flow: str, own: HasStore) -> Store:
     if own.snapshot_store == "directory":
         return DirectoryStore(own.snapshot_directory or Path("snapshots"), flow)
     return TopicStore(common_config(settings), f"{settings.kafka.prefix}{flow}.snapshots")
+
+
+def plan_of(
+    settings: Settings,
+    flow: str,
+    own: Risk | Experiments | Interactions | Signals | Ranking,
+    topic: str,
+    build: Build,
+    fixed: Mapping[str, str],
+    sides: SideTopics,
+) -> Plan:
+    """Return the plan of a flow, with what is the same in all of them.
+
+    Args:
+        settings: all of them.
+        flow: its name.
+        own: its section.
+        topic: full name of its input.
+        build: wires its stages.
+        fixed: fingerprints, by step id, that a snapshot must have.
+        sides: what is read beside the input.
+    """
+    return Plan(
+        topic=topic,
+        group=own.group,
+        start_at_end=own.start == "latest",
+        pace=Pace(own.batch_max, own.commit_interval_ms / 1000, own.snapshot_interval_s),
+        store=snapshot_store(settings, flow, own),
+        build=build,
+        fixed=fixed,
+        sides=sides,
+    )
+
+
+def go_through(stages: Sequence[Stage[Any, Any]], samples: Iterable[Messages | Side]) -> None:
+    """Send a few records through the stages of a partition, and their states through a snapshot: it compiles them.
+
+    Args:
+        stages: in the order of the flow; not to be used afterwards.
+        samples: of every topic that the flow may read.
+    """
+    for item in samples:
+        answer: Any = item
+        for each in stages:
+            if not isinstance(item, Side):
+                answer = each.process(answer)
+                continue
+            if isinstance(each, TakesSides):
+                each.take_side(item)
+            if isinstance(each, EndsSides):
+                each.end_side(item)
+    for each in stages:
+        if isinstance(each, WritesAtFlush):
+            each.at_flush(0)
+        each.load(each.dump())
+        list(each.measurements())

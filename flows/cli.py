@@ -24,7 +24,7 @@ COMMANDS = {
     "demo": Command("flows.commands.demo", "show the risk flow on an embedded broker; nothing to install"),
     "run": Command("flows.commands.run", "run a flow until it is told to stop"),
     "topics": Command("flows.commands.topics", "create the topics, or list them"),
-    "publish": Command("flows.commands.publish", "publish a file of events"),
+    "publish": Command("flows.commands.publish", "publish a file of events, or of records of another topic"),
     "generate": Command(
         "flows.commands.generate", "write the synthetic stream as JSON lines, for `tidegate publish -`"
     ),
@@ -36,7 +36,10 @@ COMMANDS = {
     "dead-letters": Command("flows.commands.dead_letters", "list what could not be read, and why; publish it again"),
     "audit": Command("flows.commands.audit", "verify the audit trail, export it, or show its key"),
     "experiments": Command("flows.commands.experiments", "apply definitions of experiments, list them, end one"),
+    "ranking": Command("flows.commands.ranking", "write a page about quality and fairness of ranked lists"),
     "assign": Command("flows.commands.assign", "show which variation of an experiment units are in"),
+    "train": Command("flows.commands.train", "train a ranker on lists that were served, and say how good it is"),
+    "models": Command("flows.commands.models", "show the ranker in force, publish one, or take it back"),
     "doctor": Command("flows.commands.doctor", "check broker, topics, permissions and key, and say what to do"),
     "compile": Command("flows.commands.compile", "compile every loop now, so that no start waits for it"),
 }
@@ -59,7 +62,8 @@ class _LazyParser(argparse.ArgumentParser):
 def parser() -> argparse.ArgumentParser:
     """Return the parser of the whole command line."""
     top = argparse.ArgumentParser(
-        prog="tidegate", description="Risk tiers from Kafka, to Kafka: a stream-processing engine for small teams."
+        prog="tidegate",
+        description="Risk tiers, readouts of experiments and ranked lists from Kafka, to Kafka, for small teams.",
     )
     top.add_argument("--version", action=_Version, nargs=0, help="show the version and exit")
     _add_config(top, default=None)

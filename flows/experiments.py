@@ -17,9 +17,8 @@ from bytewax.inputs import Source
 from bytewax.outputs import Sink
 
 from connectors.clients import Admin
-from connectors.engine import Pace
 from connectors.sides import SideTopics
-from flows.assembly import pseudonymizer, snapshot_store, with_any_key
+from flows.assembly import go_through, plan_of, pseudonymizer, with_any_key
 from flows.commands._shared import full_name, partitions_of
 from flows.description import Flow, Plan
 from flows.settings import Settings, audit_key
@@ -32,7 +31,6 @@ from operators.metrics import installed
 from operators.observe import Observe
 from operators.side import Side
 from operators.stage import Observer, Silent, stage
-from operators.state import Stage
 from schemas.definition import Definition, Metric, Phase
 
 FLOW: Final = "experiments"
@@ -109,19 +107,7 @@ def warm_up(settings: Settings) -> None:
     settings = with_any_key(settings)
     compile_loops()
     fresh = Stages(settings, 1, 1)
-    observe, accumulate, encode = fresh.observe(0), fresh.accumulate(0), fresh.encode(0)
-    for item in _samples():
-        if isinstance(item, Side):
-            observe.take_side(item)
-            accumulate.take_side(item)
-            encode.end_side(item)
-        else:
-            encode.process(accumulate.process(observe.process(item)))
-    encode.at_flush(0)
-    stages: tuple[Stage[Any, Any], ...] = (observe, accumulate, encode)
-    for each in stages:
-        each.load(each.dump())
-        list(each.measurements())
+    go_through((fresh.observe(0), fresh.accumulate(0), fresh.encode(0)), _samples())
 
 
 def _samples() -> Iterable[Messages | Side]:
@@ -153,17 +139,9 @@ def plan(settings: Settings) -> Plan:
     existing = Admin(settings, FLOW).partitions()
     topic = full_name(settings, INPUT)
     fresh = Stages(settings, partitions_of(existing, topic), partitions_of(existing, full_name(settings, PARTS)))
-    return Plan(
-        topic=topic,
-        group=own.group,
-        start_at_end=own.start == "latest",
-        pace=Pace(own.batch_max, own.commit_interval_ms / 1000, own.snapshot_interval_s),
-        store=snapshot_store(settings, FLOW, own),
-        build=partial(build, fresh),
-        # Begun anew either would have forgotten units, or definitions, without a word.
-        fixed={"observe": fresh.observe(0).fingerprint, "accumulate": fresh.accumulate(0).fingerprint},
-        sides=_sides(settings),
-    )
+    # Begun anew either would have forgotten units, or definitions, without a word.
+    fixed = {"observe": fresh.observe(0).fingerprint, "accumulate": fresh.accumulate(0).fingerprint}
+    return plan_of(settings, FLOW, own, topic, partial(build, fresh), fixed, _sides(settings))
 
 
 def sides_of(settings: Settings) -> tuple[str, ...]:

@@ -4,7 +4,6 @@ One stream carries batches and control items, so a snapshot's barrier, a rejecte
 one another on their way to the one sink.
 """
 
-from collections.abc import Callable
 from dataclasses import asdict
 from functools import partial
 from typing import Any
@@ -14,9 +13,8 @@ from bytewax.dataflow import Dataflow
 from bytewax.inputs import Source
 from bytewax.outputs import Sink
 
-from connectors.engine import Pace
 from connectors.sides import SideTopics
-from flows.assembly import pseudonymizer, snapshot_store, with_any_key
+from flows.assembly import go_through, plan_of, pseudonymizer, with_any_key
 from flows.description import Flow, Plan
 from flows.settings import Settings, audit_key
 from operators.audit import Chain
@@ -155,35 +153,18 @@ def warm_up(settings: Settings) -> None:
     values: list[bytes | None] = [event % (number, 1_000 + number, number % 3) for number in range(16)]
     values[7] = b"{"
     times = list(range(1_000, 1_016))
-    batch: Any = Messages(Span(0, 0, 16), INPUT, values, [b"k"] * 16, list(range(16)), times)
-    makers: tuple[Callable[[int], Stage[Any, Any]], ...] = (
-        fresh.decode,
-        fresh.featurize,
-        fresh.score,
-        fresh.calibrate,
-        fresh.tier,
-        fresh.encode,
-    )
-    for make in makers:
-        state = make(0)
-        batch = state.process(batch)
-        state.load(state.dump())
-        list(state.measurements())
+    batch = Messages(Span(0, 0, 16), INPUT, values, [b"k"] * 16, list(range(16)), times)
+    stages: tuple[Stage[Any, Any], ...] = (
+        fresh.decode(0), fresh.featurize(0), fresh.score(0), fresh.calibrate(0), fresh.tier(0), fresh.encode(0),
+    )  # fmt: skip
+    go_through(stages, [batch])
 
 
 def plan(settings: Settings) -> Plan:
     """Say how to run under these settings; they hold a pseudonym key."""
     own, fresh = settings.risk, Stages(settings)
-    return Plan(
-        topic=settings.kafka.prefix + INPUT,
-        group=own.group,
-        start_at_end=own.start == "latest",
-        pace=Pace(own.batch_max, own.commit_interval_ms / 1000, own.snapshot_interval_s),
-        store=snapshot_store(settings, FLOW, own),
-        build=partial(wire, fresh),
-        fixed={"decode": fresh.decode(0).fingerprint},
-        sides=_sides(settings),
-    )
+    fixed = {"decode": fresh.decode(0).fingerprint}
+    return plan_of(settings, FLOW, own, settings.kafka.prefix + INPUT, partial(wire, fresh), fixed, _sides(settings))
 
 
 def _sides(settings: Settings) -> SideTopics:

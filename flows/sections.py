@@ -19,6 +19,28 @@ class _Section(BaseModel):
     model_config = SECTION
 
 
+class WithStore(_Section):
+    """Of every flow whose state is stored where the settings say.
+
+    Attributes:
+        start: where a group that has committed nothing begins.
+        snapshot_interval_s: time between snapshots of a partition's state, seconds.
+        snapshot_store: an internal topic, or a directory.
+        snapshot_directory: the directory, if that is the store.
+    """
+
+    start: Literal["earliest", "latest"] = "earliest"
+    snapshot_interval_s: Annotated[float, Gt(0), Le(3_600)] = 10.0
+    snapshot_store: Literal["topic", "directory"] = "topic"
+    snapshot_directory: Path | None = None
+
+    @model_validator(mode="after")
+    def _directory_is_named(self) -> Self:
+        if self.snapshot_store == "directory" and self.snapshot_directory is None:
+            raise ValueError('snapshot_store = "directory" needs snapshot_directory')
+        return self
+
+
 class Rekey(_Section):
     """The rekey flow: a topic that is not keyed by user becomes one that is.
 
@@ -57,19 +79,15 @@ class Explanations(_Section):
     explain: ExplainConfig = ExplainConfig()
 
 
-class Experiments(_Section):
+class Experiments(WithStore):
     """The experiments flow: exposures and what units do become totals of experiments.
 
     Attributes:
         group: consumer group that divides the partitions among processes.
-        start: where a group that has committed nothing begins.
         batch_max: most records in one batch.
         commit_interval_ms: how long records wait for their transaction, and totals that changed until they are written,
             milliseconds.
         parts_per_commit: most totals of experiments written at once for one partition; the others wait their turn.
-        snapshot_interval_s: time between snapshots of a partition's state, seconds.
-        snapshot_store: an internal topic, or a directory.
-        snapshot_directory: the directory, if that is the store.
         events: whether the topic `events` is read, for metrics that ask for it.
         tiers: whether the topic `risk.tiers` is read, for strata and the metric `tidegate.risk`.
         side_interval_ms: least time between two readings of the topics beside `exposures`, milliseconds.
@@ -82,13 +100,9 @@ class Experiments(_Section):
     """
 
     group: Annotated[str, MinLen(1)] = "tidegate.experiments"
-    start: Literal["earliest", "latest"] = "earliest"
     batch_max: Annotated[int, Gt(0), Le(100_000)] = 5_000
     commit_interval_ms: Annotated[int, Gt(0), Le(5_000)] = 1_000
     parts_per_commit: Annotated[int, Ge(1), Le(10_000)] = 200
-    snapshot_interval_s: Annotated[float, Gt(0), Le(3_600)] = 10.0
-    snapshot_store: Literal["topic", "directory"] = "topic"
-    snapshot_directory: Path | None = None
     events: bool = False
     tiers: bool = False
     side_interval_ms: Annotated[int, Gt(0), Le(60_000)] = 100
@@ -107,12 +121,6 @@ class Experiments(_Section):
             )
         if self.accumulate.tiers and not self.tiers:
             raise ValueError("accumulate.tiers follows tiers: set tiers = true instead")
-        return self
-
-    @model_validator(mode="after")
-    def _directory_is_named(self) -> Self:
-        if self.snapshot_store == "directory" and self.snapshot_directory is None:
-            raise ValueError('snapshot_store = "directory" needs snapshot_directory')
         return self
 
 

@@ -12,7 +12,8 @@ from pydantic import BaseModel, Field, SecretBytes, model_validator
 from flows.configuration import Draft, Table, check, overlay, prune, read_toml
 from flows.own_features import check_names
 from flows.pass_through import check_passed, write_as_text
-from flows.sections import SECTION, Experiments, Explanations, Readouts, Rekey
+from flows.ranking_sections import Interactions, Ranking, Signals
+from flows.sections import SECTION, Experiments, Explanations, Readouts, Rekey, WithStore
 from operators.audit import derive_key
 from operators.calibrate import CalibrateConfig, ProbabilityConfig
 from operators.decode import DecodeConfig
@@ -30,6 +31,9 @@ FILE_VARIABLE = "TIDEGATE_CONFIG"
 
 KEY_BYTES = (16, 64)
 """Fewest and most bytes of a key; the most is BLAKE2b's."""
+
+Given = Literal["events", "labels", "exposures", "metrics", "interactions", "ranking.requests"]
+"""Topics with identifiers of users, which may be pseudonyms already."""
 
 _MAKE_ONE = f"make one with `openssl rand -hex 32` and keep it in {KEY_VARIABLE} or in privacy.key_file"
 _MAKE_ONE_FOR_AUDIT = (
@@ -84,7 +88,7 @@ class Privacy(_Section):
     key: SecretBytes | None = None
     key_file: Path | None = None
     key_version: Annotated[int, Ge(1)] = 1
-    pseudonymised_topics: tuple[Literal["events", "labels", "exposures", "metrics"], ...] = ()
+    pseudonymised_topics: tuple[Given, ...] = ()
 
 
 class Topics(_Section):
@@ -118,17 +122,13 @@ class Labels(_Section):
     batch_max: Annotated[int, Gt(0), Le(100_000)] = 5_000
 
 
-class Risk(_Section):
+class Risk(WithStore):
     """The risk flow.
 
     Attributes:
         group: consumer group that divides the partitions among processes.
-        start: where a group that has committed nothing begins.
         batch_max: most records in one batch.
         commit_interval_ms: how long outputs wait for their transaction, milliseconds.
-        snapshot_interval_s: time between snapshots of a partition's state, seconds.
-        snapshot_store: an internal topic, or a directory.
-        snapshot_directory: the directory, if that is the store.
         decode: see `operators.decode`.
         featurize: see `operators.featurize`.
         features: the user's own, see `operators.own_feature`; at most 32.
@@ -142,12 +142,8 @@ class Risk(_Section):
     """
 
     group: Annotated[str, MinLen(1)] = "tidegate.risk"
-    start: Literal["earliest", "latest"] = "earliest"
     batch_max: Annotated[int, Gt(0), Le(100_000)] = 5_000
     commit_interval_ms: Annotated[int, Gt(0), Le(5_000)] = 100
-    snapshot_interval_s: Annotated[float, Gt(0), Le(3_600)] = 10.0
-    snapshot_store: Literal["topic", "directory"] = "topic"
-    snapshot_directory: Path | None = None
     decode: DecodeConfig = DecodeConfig()
     featurize: FeaturizeConfig = FeaturizeConfig()
     features: Annotated[tuple[OwnFeature, ...], MaxLen(MAX_FEATURES)] = ()
@@ -158,12 +154,6 @@ class Risk(_Section):
     costs: CostsConfig | None = None
     explain_from: Literal["medium", "high", "critical", "never"] = "medium"
     labels: Labels = Labels()
-
-    @model_validator(mode="after")
-    def _directory_is_named(self) -> Self:
-        if self.snapshot_store == "directory" and self.snapshot_directory is None:
-            raise ValueError('snapshot_store = "directory" needs snapshot_directory')
-        return self
 
     @model_validator(mode="after")
     def _costs_have_probabilities_and_these_labels(self) -> Self:
@@ -234,6 +224,9 @@ class Settings(_Section):
     explanations: Explanations = Explanations()
     experiments: Experiments = Experiments()
     readouts: Readouts = Readouts()
+    interactions: Interactions = Interactions()
+    signals: Signals = Signals()
+    ranking: Ranking = Ranking()
     metrics: Metrics = Metrics()
     log: Log = Log()
 

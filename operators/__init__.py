@@ -9,10 +9,21 @@
 
 Each name is at once the module, the step id of the flow, the test's name and the metric's label. `rekey` and `explain`
 are each the one stage of a flow of its own; `observe`, `accumulate` and an `encode` of their own (`accumulate/encode`)
-are those of the experiments flow, and `merge` that of the readouts flow. Beside the stages: `batches` (what flows
-between them), `control` (what travels with it), `state` (what a stage is and how it is written down), `stage` (the
-Bytewax operator around one), `capture` (what explanations will need), `metrics`, `compiled`, `hashing` (where a key is
-in a table), `partitioner` (where publishers put one).
+are those of the experiments flow, `merge` that of the readouts flow. Of the flows of ranking, `notice` and `signals`
+(counting, and a writer of its own) are those of the interactions flow, `signals` (adding up) that of the signals flow,
+and `notice`, `recall`, `rank`, `rerank`, `judge` and `answer` those of the ranking flow.
+
+Beside the stages:
+
+    what flows between them     batches; noticed, lists (in the flows of ranking); side (records of other topics);
+                                control (what travels with them)
+    what a stage is             state, stage (the Bytewax operator around one), parts (snapshots of what changed),
+                                fingerprint (of a configuration)
+    what several of them use    entities (bounded tables by key), texts (by row), waiting (rows ahead of time), sketch,
+                                hashing (where a key is in a table), partitioner (where publishers put one), doubles
+    what is written alike       audit, dead_letter, capture (what explanations will need), metrics, metrics_of_*
+    what makes it fast          compiled, prefetch
+    of the settings             own_feature
 """
 
 __all__ = ["decode", "featurize", "score", "calibrate", "tier", "encode"]  # noqa: RUF022  the data's order

@@ -159,7 +159,8 @@ class Change:
     Attributes:
         offset: of the event; the change holds for those after it.
         time_ms: event time of the event.
-        kind: `model`, `threshold` or `drift`; of a definition that was applied, `experiment`.
+        kind: `model`, `threshold` or `drift`; of a definition that was applied, `experiment`; of an alarm on exposure,
+            `fairness`.
         detail: the change by name. Holds no identifier, and nothing that depends on where batches are cut.
     """
 
@@ -301,7 +302,7 @@ class Outgoing(msgspec.Struct, frozen=True, gc=False):
 
     topic: str  # the name in schemas.registry, without prefix
     key: bytes
-    value: bytes
+    value: bytes | None  # None: on a compacted topic, that there is no such key any more
     timestamp_ms: int
     partition: int = -1  # where to, if not to the partition that the batch came from
 

@@ -35,7 +35,8 @@ DIGITS: Final = 6
 _EXPLAINED: Final = TIERS.index("medium")
 _ALERTED: Final = TIERS.index("high")
 _NAMED: Final[dict[int, Flag]] = {batches.LATE: "late", batches.DUPLICATE: "duplicate", batches.AHEAD: "ahead"}
-_FLAGS: Final = tuple(tuple(name for bit, name in _NAMED.items() if bits & bit) for bits in range(8))
+FLAGS: Final = tuple(tuple(name for bit, name in _NAMED.items() if bits & bit) for bits in range(8))
+"""Names of the bits of `Featured.flags`, by their sum."""
 
 # Powers of ten that a double holds exactly, so that rounding is one exact scale, one rint and one division, each
 # correctly rounded: the same on every machine, and the result prints with at most DIGITS digits.
@@ -155,7 +156,7 @@ class Encode:
         # Stable: of one event, the model's change comes before what it did to the thresholds.
         changes: list[Change] = sorted([*scored.changes, *batch.calibrated.changes], key=lambda change: change.offset)
         for change in changes:
-            value = chain.append(change.kind, change.time_ms, _rounded(change.detail))
+            value = chain.append(change.kind, change.time_ms, rounded(change.detail))
             place = int(np.searchsorted(decoded.offsets, change.offset, side="right"))
             record = audit_record(self.flow, partition, value, change.time_ms)
             found.append((change.offset, place, record, change.kind))
@@ -185,7 +186,7 @@ class Encode:
                     forest=forest,
                     evidence=evidence,
                     reasons=why,
-                    flags=_FLAGS[flags],
+                    flags=FLAGS[flags],
                     probability=p,
                 )
                 for event_id, time, user, tier, standing, offset, tail, score, forest, evidence, why, flags, p in zip(
@@ -195,13 +196,13 @@ class Encode:
                     batch.tier.tolist(),
                     batch.standing.tolist(),
                     decoded.offsets.tolist(),
-                    _numbers(batch.calibrated.tail),
-                    _numbers(scored.score),
-                    _numbers(scored.forest, explained),
-                    _numbers(scored.evidence, explained),
+                    numbers(batch.calibrated.tail),
+                    numbers(scored.score),
+                    numbers(scored.forest, explained),
+                    numbers(scored.evidence, explained),
                     _reasons(batch.reasons, len(times)),
                     scored.featured.flags.tolist(),
-                    [None] * len(times) if given is None else _numbers(given),
+                    [None] * len(times) if given is None else numbers(given),
                     strict=True,
                 )
             ]
@@ -211,31 +212,31 @@ class Encode:
         return list(map(Outgoing, repeat("risk.tiers"), keys, lines.split(b"\n"), stamps))
 
 
-def _rounded(
+def rounded(
     detail: Mapping[str, str | int | float | bool | None],
 ) -> dict[str, str | int | float | bool | None]:
     """Return a change's detail with its numbers rounded."""
     return {
-        name: _numbers(np.array([value]))[0] if isinstance(value, float) else value for name, value in detail.items()
+        name: numbers(np.array([value]))[0] if isinstance(value, float) else value for name, value in detail.items()
     }
 
 
-def _numbers(column: F64, only: NDArray[np.intp] | None = None) -> list[float | None]:
+def numbers(column: F64, only: NDArray[np.intp] | None = None) -> list[float | None]:
     """Return a column rounded, None where it is not finite: JSON has no word for it.
 
     With `only`, None everywhere but at those places.
     """
     if only is not None:
         chosen: list[float | None] = [None] * len(column)
-        for at, number in zip(only.tolist(), _numbers(column[only]), strict=True):
+        for at, number in zip(only.tolist(), numbers(column[only]), strict=True):
             chosen[at] = number
         return chosen
     finite = np.isfinite(column)
-    numbers: list[float | None] = significant(column).tolist()
+    found: list[float | None] = significant(column).tolist()
     if not finite.all():
         for at in np.flatnonzero(~finite):
-            numbers[at] = None
-    return numbers
+            found[at] = None
+    return found
 
 
 def _reasons(found: dict[int, tuple[batches.Reason, ...]], events: int) -> list[tuple[Reason, ...]]:
@@ -245,10 +246,10 @@ def _reasons(found: dict[int, tuple[batches.Reason, ...]], events: int) -> list[
         parts = [
             part for each in found.values() for one in each for part in (one.value, one.baseline, one.contribution)
         ]
-        numbers = iter(_numbers(np.array(parts, dtype=np.float64)))
+        parted = iter(numbers(np.array(parts, dtype=np.float64)))
         for at, each in found.items():
             written[at] = tuple(
-                Reason(feature=one.feature, value=next(numbers), baseline=next(numbers), contribution=next(numbers))
+                Reason(feature=one.feature, value=next(parted), baseline=next(parted), contribution=next(parted))
                 for one in each
             )
     return written

@@ -20,6 +20,7 @@ from operators.batches import I64, U8, U64
 from operators.compiled import Int, borrowing
 from operators.hashing import home
 from operators.parts import Sweep
+from operators.prefetch import prefetch
 from operators.state import State
 
 I32 = NDArray[np.int32]
@@ -67,6 +68,18 @@ def find(table: Table, key: Int) -> Int:
         if row < 0 or table.keys[row] == key:
             return row
         at = (at + 1) & mask
+
+
+@borrowing
+def fetch_ahead(table: Table, key: Int) -> None:
+    """Start loading the place of a key that will be asked for in a moment."""
+    prefetch(table.places, home(key, len(table.places) - 1) * 4)
+
+
+@borrowing
+def first_guess(table: Table, key: Int) -> Int:
+    """Return the row at the first place of a key, which mostly is the key's, or -1: what to load ahead."""
+    return np.int64(table.places[home(key, len(table.places) - 1)]) - 1
 
 
 @borrowing
@@ -177,6 +190,31 @@ def touch(table: Table, key: Int, now_ms: Int) -> tuple[Int, bool]:
     _place(table, row)
     _attach(table, row, 0)
     return row, True
+
+
+@borrowing
+def promote(table: Table, row: Int) -> None:
+    """Make a row no newcomer any more, whatever its age: something speaks for its key that a flood of keys has not."""
+    if table.segment[row] == 0:
+        _promote(table, row)
+
+
+@borrowing
+def retire(table: Table, row: Int) -> None:
+    """Make a row the next to be handed on: what it was kept for is gone. Until then it stays its key's."""
+    meta = table.meta
+    if table.segment[row] == 1:
+        meta[_PROTECTED] -= 1
+    _detach(table, row)
+    last = meta[_TAIL]
+    table.segment[row] = 0
+    table.before[row] = last
+    table.after[row] = -1
+    if last >= 0:
+        table.after[last] = row
+    else:
+        meta[_HEAD] = row
+    meta[_TAIL] = row
 
 
 @borrowing

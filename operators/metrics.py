@@ -1,4 +1,4 @@
-"""Every metric Tidegate shows, on one page; those of experiments are on the next, `operators.metrics_of_experiments`.
+"""Every metric Tidegate shows; those of experiments and ranking are in `metrics_of_experiments`, `metrics_of_ranking`.
 
 Grammar: `tidegate_<thing>_<unit>[_total]`. Labels come from `LABELS` alone, and none of their values is taken from
 input, so the number of series is bounded by the number of partitions. Durations are in seconds, times are event time
@@ -16,6 +16,7 @@ from importlib.metadata import PackageNotFoundError, version
 from prometheus_client import REGISTRY, CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics
 
 from operators.metrics_of_experiments import OF_EXPERIMENTS
+from operators.metrics_of_ranking import OF_RANKING
 from operators.state import Measurement
 
 LABELS = frozenset(
@@ -23,19 +24,24 @@ LABELS = frozenset(
         "decision",
         "flag",
         "flow",
+        "group",
         "kind",
         "outcome",
+        "part",
         "partition",
         "python",
         "reason",
+        "source",
         "stage",
+        "step",
         "tier",
         "topic",
         "version",
     }
 )
-"""Every label there is. `decision` is an experiment's, `kind` belongs to audit records, `outcome` to transactions and
-to labels, `version` and `python` to `tidegate_build_info`."""
+"""Every label there is. `decision` is an experiment's, `group` one of items or users as the settings name it, `kind`
+belongs to audit records, `outcome` to transactions and to labels, `part` is one of a list, `step` is one after a
+ranker, `python` belongs to `tidegate_build_info`, `version` to it and to rankers."""
 
 OUTCOMES = ("committed", "aborted", "doubt")
 """Ways a transaction ends; `doubt` means that nobody can tell, and the task starts over."""
@@ -44,6 +50,9 @@ AUDIT_KINDS = {
     "risk": ("configuration", "model", "threshold", "drift"),
     "experiments": ("configuration", "experiment"),
     "readouts": ("configuration", "decision", "sample_ratio"),
+    "interactions": ("configuration",),
+    "signals": ("configuration",),
+    "ranking": ("configuration", "model", "uplift", "fairness"),
 }
 """What flows write on `audit`."""
 
@@ -257,8 +266,8 @@ class Metrics:
             "tidegate_standings_evicted_total", "Users whose standing had to go.", *PER_PARTITION
         )
 
-        # Observe, accumulate, merge: of experiments, nobody but `publish` touches them.
-        for name, about, *labels in OF_EXPERIMENTS:
+        # Of experiments and of ranking: nobody but `publish` touches them.
+        for name, about, *labels in (*OF_EXPERIMENTS, *OF_RANKING):
             (counter if name.endswith("_total") else gauge)(name, about, *PER_PARTITION, *labels)
 
         # The audit trail.

@@ -13,8 +13,8 @@ OF_EXPERIMENTS: Final[tuple[tuple[str, ...], ...]] = (
     ("tidegate_units_open", "Of these, units whose attribution window is not over."),
     ("tidegate_units_refused_total", "Exposures, metric records and units that do not count.", "reason"),
     ("tidegate_pending_records", "Records and decisions kept for exposures that may come yet."),
-    ("tidegate_parts_written_total", "Totals of experiments written."),
-    ("tidegate_parts_waiting", "Experiments whose totals changed and wait to be written."),
+    ("tidegate_parts_written_total", "Totals of experiments, or of items, written."),
+    ("tidegate_parts_waiting", "Experiments, or items, whose totals changed and wait to be written."),
     # Merge.
     ("tidegate_experiments_decided", "Experiments by what their newest decision says.", "decision"),
     ("tidegate_sample_ratio_alarms", "Experiments to whose arms units did not come in the declared shares."),

@@ -104,6 +104,8 @@ class Changes:
 
 def _same(one: Value, other: Value) -> bool:
     if isinstance(one, np.ndarray) and isinstance(other, np.ndarray):
+        if one is other and not one.flags.writeable:  # nobody wrote in it since; of one that can be, nobody knows
+            return True
         # By bytes: NaN equals itself here, and -0.0 is not 0.0.
         return one.dtype == other.dtype and one.shape == other.shape and one.tobytes() == other.tobytes()
     return type(one) is type(other) and one == other

@@ -12,6 +12,7 @@ from typing import Protocol, runtime_checkable
 from operators.accumulate.observed import Observed
 from operators.batches import I64, U64, Bool, Change, Encoded, Rejected, Span
 from operators.dead_letter import dead_letter
+from operators.noticed import Rows
 from schemas.definition import Definition
 
 
@@ -52,6 +53,7 @@ class Side:
         changes: what of `definitions` is different now, filled by the observe stage; offsets are side offsets.
         rejected: records that could not be read, filled by the decode stage; offsets are side offsets.
         source: the side topic's full name, for dead letters.
+        noticed: filled by the notice stage, for topics of the ranking flow.
     """
 
     partition: int
@@ -70,6 +72,7 @@ class Side:
     changes: list[Change] = field(default_factory=list)
     rejected: list[Rejected] = field(default_factory=list)
     source: str = ""
+    noticed: Rows | None = None
 
     @property
     def span(self) -> Span:

@@ -165,6 +165,11 @@ def unpack(data: bytes) -> State:
     return state
 
 
+def part_of(state: State, prefix: str) -> State:
+    """Return the values whose names begin so, by the rest of their names: the state of one part of a stage."""
+    return {name.removeprefix(prefix): value for name, value in state.items() if name.startswith(prefix)}
+
+
 def _take(data: bytes, at: int, name: str, dtype: np.dtype[Any], shape: tuple[int, ...]) -> tuple[NDArray[Any], int]:
     """Return a fresh array of the bytes from `at` on, and where it ends."""
     size = dtype.itemsize

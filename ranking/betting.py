@@ -20,8 +20,10 @@ The fraction follows the online Newton step (Cutkosky and Orabona, COLT 2018, al
 
     z = -x / (1 + l x),   A <- A + z^2 from 1,   l <- clip(l - 2 / (2 - ln 3) z / A, 0, 1/2)
 
-Over partitions, the mean of their E is an e-process of the same claim; the product need not be, unless the claim holds
-of each list given those of the other partitions too.
+Over partitions, the mean of their E is an e-process if the claim holds of each list given all before it in all
+partitions. In that shared past each W stays a supermartingale, for its stakes depend on part of it. If it holds given
+each partition's own past alone, E[mean] <= 1 at fixed times, but not when what another partition tells says when to
+look (Choe and Ramdas 2024, arXiv 2402.09698).
 """
 
 import math

@@ -127,10 +127,25 @@ def kept(score: ArrayLike, order: ArrayLike, k: int) -> float:
         order: which candidates are listed, shape (m,) with m <= n, the first place first.
         k: places that count.
     """
-    gain = np.asarray(score, np.float64)
-    gain = gain - gain.min(initial=np.inf)
+    gain = in_range(np.asarray(score, np.float64))
     value = float(ndcg(gain[np.asarray(order, np.int64)], k, gain))
     return 1.0 if np.isnan(value) else value
+
+
+def in_range(score: F64) -> F64:
+    """Return the place of each score in their range, from 0 for the least to 1 for the largest, shape (n,); 0 without.
+
+    Args:
+        score: finite, shape (n,), however far apart: a range beyond that of a double is halved first.
+    """
+    if len(score) == 0:
+        return score
+    low, high = score.min(), score.max()
+    if not high > low:
+        return np.zeros(len(score))
+    if high / 2.0 - low / 2.0 > np.finfo(np.float64).max / 2.0:
+        score, low, high = score / 2.0, low / 2.0, high / 2.0
+    return np.asarray((score - low) / (high - low), np.float64)
 
 
 def _total(hit: NDArray[np.bool_], total: ArrayLike | None) -> F64:

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ranking import exposure, fair
-from ranking.gain import F64, I64, kept, ranking
+from ranking.gain import F64, I64, in_range, kept, ranking
 
 MOST_CANDIDATES = 1_000
 
@@ -39,7 +39,8 @@ class Candidates(NamedTuple):
 
     Attributes:
         score: of the ranker, finite.
-        incremental: expected incremental value of showing the item, uplift x value, in any unit; NaN: not known.
+        incremental: expected incremental value of showing the item, uplift x value, in any unit; NaN or infinite: not
+            known.
         seller_risk: in [0, 1]; NaN: not known.
         discount_risk: likewise, of the item's price or discount.
         group: number of its group, 0 or more.
@@ -176,7 +177,7 @@ def rerank(
     n = len(candidates.score)
     _check(candidates, uplift, risk, fairness)
     order = before = ranking(candidates.score)
-    worth = _scaled(candidates.score)
+    worth = in_range(candidates.score)
     steps: list[Step] = []
 
     def took(name: str, after: I64, up: I8, down: I8) -> I64:
@@ -232,21 +233,16 @@ def _sorted(order: I64, worth: F64) -> I64:
     return order[ranking(worth[order])]
 
 
-def _scaled(score: F64) -> F64:
-    if len(score) == 0:
-        return score
-    low, high = score.min(), score.max()
-    return (score - low) / (high - low) if high > low else np.zeros(len(score))
-
-
 def _incremental(value: F64, worth: F64) -> F64:
     """Return incremental values over the largest size, in [-1, 1]; the worth itself if none is known or all are 0."""
-    known = ~np.isnan(value)
+    known = np.isfinite(value)
     largest = np.abs(value[known]).max(initial=0.0)
     if largest == 0.0:
         return worth
-    scaled = value / largest
-    return np.asarray(np.where(known, scaled, scaled[known].mean()), np.float64)
+    scaled = value[known] / largest
+    found = np.full(len(value), scaled.mean())
+    found[known] = scaled
+    return found
 
 
 def _check(

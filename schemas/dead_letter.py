@@ -16,7 +16,7 @@ class Reason(StrEnum):
     MISSING_KEY = "missing_key"
     """No key, or one of zero bytes: the record's partition says nothing about its user."""
     TOO_LARGE = "too_large"
-    """More bytes than `max_message_bytes`; not parsed."""
+    """More bytes than `max_message_bytes`; not parsed. Of a ranking request also: its answer would be too large."""
     TOO_DEEP = "too_deep"
     """Arrays and objects nested deeper than is read, wherever in the record."""
     INVALID_UTF8 = "invalid_utf8"
@@ -46,7 +46,8 @@ class DeadLetter(Struct, frozen=True, kw_only=True, gc=False, omit_defaults=True
         topic: topic the record was read from.
         partition: its partition, >= 0.
         offset: its offset, >= 0.
-        timestamp: its Kafka timestamp, milliseconds since 1970-01-01 UTC; -1 if it has none.
+        timestamp: its Kafka timestamp, milliseconds since 1970-01-01 UTC; -1 if it has none, or if that is not known
+            any more, as of a ranking request whose answer is too large.
         flow: the flow that read it.
     """
 

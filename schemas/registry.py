@@ -18,10 +18,16 @@ from schemas.event import Event
 from schemas.evidence import Evidence
 from schemas.explanation import Explanation
 from schemas.exposure import Exposure
+from schemas.interaction import Interaction
+from schemas.item import Item
 from schemas.label import Label
 from schemas.metric import MetricRecord
 from schemas.part import Part
+from schemas.quality import Quality
+from schemas.ranked import RankedList
+from schemas.ranking_request import RankingRequest
 from schemas.readout import Readout
+from schemas.signals import Signals
 from schemas.uplift import Uplift
 from schemas.verdict import Verdict
 
@@ -69,6 +75,9 @@ _ALL = (
     Topic("labels", "What was said later of events.", Label, 1, "user", "publishers", "delete"),
     Topic("exposures", "Who was shown which variation.", Exposure, 1, "user", "publishers", "delete"),
     Topic("metrics", "Numbers of units, as experiments compare them.", MetricRecord, 1, "user", "publishers", "delete"),
+    Topic("items", "What is known of items.", Item, 1, "item", "publishers", "delete"),
+    Topic("interactions", "What users do with items.", Interaction, 1, "user", "publishers", "delete"),
+    Topic("ranking.requests", "Lists to be put in order.", RankingRequest, 1, "user", "publishers", "delete"),
     Topic("risk.tiers", "One decision for every event.", Decision, 1, "user (pseudonym)", "tidegate", "delete"),
     Topic(
         "risk.alerts",
@@ -141,9 +150,69 @@ _ALL = (
         "How much more a variation does for some units than for all.",
         Uplift,
         1,
-        "experiment/segment",
+        "experiment/segment; every partition holds all",
         "tidegate",
         "compact",
+    ),
+    Topic(
+        "ranking.parts",
+        "One partition's sums of some items; the newest of an item stand for all before them.",
+        None,
+        1,
+        "item",
+        "tidegate",
+        "delete",
+        internal=True,
+        keeps_bytes=268_435_456,
+    ),
+    Topic("ranking.signals", "What users do with an item, as of now.", Signals, 1, "item", "tidegate", "compact"),
+    Topic(
+        "ranking.results",
+        "The ranked list of each request.",
+        RankedList,
+        1,
+        "user (pseudonym)",
+        "tidegate",
+        "delete",
+    ),
+    Topic(
+        "ranking.served",
+        "What the ranker saw of each list, for training.",
+        None,
+        1,
+        "user (pseudonym)",
+        "tidegate",
+        "delete",
+        internal=True,
+    ),
+    Topic(
+        "ranking.catalogue",
+        "Signals and properties of all items, whole in every partition, for the ranking flow.",
+        None,
+        1,
+        "item",
+        "tidegate",
+        "compact",
+        internal=True,
+    ),
+    Topic(
+        "ranking.models",
+        "The newest ranker, in every partition.",
+        None,
+        1,
+        "ranker",
+        "tidegate",
+        "compact",
+        internal=True,
+    ),
+    Topic(
+        "ranking.quality",
+        "How good and how fair the lists of a stretch of time were.",
+        Quality,
+        1,
+        "partition",
+        "tidegate",
+        "delete",
     ),
     Topic(
         "dead-letters",
@@ -179,6 +248,12 @@ _ALL = (
     _journal("experiments"),
     _snapshots("readouts"),
     _journal("readouts"),
+    _snapshots("interactions"),
+    _journal("interactions"),
+    _snapshots("signals"),
+    _journal("signals"),
+    _snapshots("ranking"),
+    _journal("ranking"),
     _snapshots("explanations", "Marks of the explanations flow."),
 )
 

@@ -1,15 +1,14 @@
 """The topic `experiments.definitions`, read as a whole and written by one at a time."""
 
-import contextlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from types import MappingProxyType
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import msgspec
 
-from connectors.clients import ANSWER_S, Admin, plain_consumer, plain_producer, read
-from connectors.delivery import FAULTS
+from connectors.clients import Admin, plain_consumer, read
 from flows.commands import CommandError
+from flows.commands._everywhere import Everywhere, ForAll
 from flows.commands._shared import counted, err, full_name, partitions_of
 from flows.settings import Settings
 from schemas.definition import Definition
@@ -103,25 +102,17 @@ def _take(found: Held, key: str, value: bytes | None) -> None:
 
 
 class Writer:
-    """Publishes definitions to every partition, since every task needs all of them; all or none.
-
-    Whoever becomes the writer next ends this one, so none overwrites unseen.
-    """
+    """Publishes definitions to every partition, since every task needs all of them; all or none."""
 
     def __init__(self, settings: Settings) -> None:
-        """Become the writer.
-
-        Raises:
-            CommandError: there is no such topic.
-            KafkaException: the broker does not answer, or does not let us.
-        """
-        self._topic = full_name(settings, TOPIC)
-        self._partitions = range(partitions_of(Admin(settings, "experiments").partitions(), self._topic))
-        self._transactions = settings.kafka.delivery == "exactly_once"
-        own = {"transactional.id": f"{settings.kafka.prefix}tidegate.experiments"} if self._transactions else {}
-        self._producer: Any = plain_producer(settings, "experiments", **own)
-        if self._transactions:
-            self._producer.init_transactions(3 * ANSWER_S)
+        """Become the writer, as `Everywhere` says."""
+        self._out = Everywhere(
+            settings,
+            TOPIC,
+            "experiments",
+            "If somebody else applied definitions at the same time, look at `tidegate experiments list` and apply "
+            "again",
+        )
 
     def publish(self, definitions: Sequence[Definition], only: Mapping[str, Sequence[int]] | None = None) -> None:
         """Publish, and wait until it is done.
@@ -133,32 +124,7 @@ class Writer:
         Raises:
             CommandError: somebody else became the writer since, or not all was delivered.
         """
-        failed: list[str] = []
-        # Not in a transaction, whose commit waits for every record and tells of it.
-        told: dict[str, Any] = {}
-        if not self._transactions:
-            told["on_delivery"] = lambda error, _: failed.append(error.str()) if error else None
-        with self._one_transaction():
-            for one in definitions:
-                key, value = one.id.encode(), _encode(one)
-                for number in (only or {}).get(one.id, self._partitions):
-                    self._producer.produce(self._topic, value, key, number, timestamp=one.timestamp, **told)
-        if not self._transactions and (self._producer.flush(3 * ANSWER_S) or failed):
-            raise CommandError(f"not delivered: {failed[0] if failed else 'the broker does not answer'}")
-
-    @contextlib.contextmanager
-    def _one_transaction(self) -> Iterator[None]:
-        if not self._transactions:
-            yield
-            return
-        try:
-            self._producer.begin_transaction()
-            yield
-            self._producer.commit_transaction(3 * ANSWER_S)
-        except FAULTS as error:
-            with contextlib.suppress(*FAULTS):
-                self._producer.abort_transaction(ANSWER_S)
-            raise CommandError(
-                f"nothing was published: {error}. If somebody else applied definitions at the same time, look at "
-                "`tidegate experiments list` and apply again"
-            ) from error
+        few = only or {}
+        self._out.publish(
+            [ForAll(one.id.encode(), _encode(one), one.timestamp, few.get(one.id)) for one in definitions]
+        )

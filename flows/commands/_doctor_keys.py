@@ -17,7 +17,7 @@ MOST = 200_000
 """Records looked at per topic: of a topic with many partitions fewer each."""
 
 EVENTS = "events"
-BESIDE = ("exposures", "metrics")
+BESIDE = ("exposures", "metrics", "interactions", "ranking.requests")
 """Topics that flows join by user, besides `events`; looked at where there is anything in them."""
 
 REKEY = (

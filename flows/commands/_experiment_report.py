@@ -65,7 +65,10 @@ def _defined(settings: Settings, name: str) -> Iterator[Definition]:
 def records_about(
     settings: Settings, there: dict[str, int], topic: str, name: str
 ) -> Iterator[tuple[str, bytes | None]]:
-    """Yield keys and values of the records about an experiment; of one key they are in one partition, oldest first."""
+    """Yield keys and values of the records about an experiment, in each partition oldest first.
+
+    Of one key they are in one partition, or each partition has all of them: the last one is the newest either way.
+    """
     full = full_name(settings, topic)
     if topic == "uplift" and full not in there:  # made by none but later versions of Tidegate
         return

@@ -4,6 +4,7 @@ import argparse
 import contextlib
 import os
 import sys
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any, Literal, NamedTuple
 
@@ -111,6 +112,26 @@ def partitions_of(topics: dict[str, int], topic: str) -> int:
     if topic not in topics:
         raise CommandError(f"there is no topic {topic}; `tidegate topics create` makes Tidegate's topics")
     return topics[topic]
+
+
+def check_equal_partitions(topics: dict[str, int], names: Sequence[str]) -> None:
+    """Refuse topics with other numbers of partitions than the first of them, all of them at once.
+
+    Args:
+        topics: numbers of partitions by full name, from the broker.
+        names: full names.
+
+    Raises:
+        CommandError: there is no such topic, or the numbers differ; the message says what to do.
+    """
+    first, *others = names
+    count = partitions_of(topics, first)
+    differing = [f"{name} has {found}" for name in others if (found := partitions_of(topics, name)) != count]
+    if differing:
+        raise CommandError(
+            f"{first} has {count} partitions, but {', '.join(differing)}: partition p of one belongs to partition p of "
+            "the others. Make those that differ anew with as many, and publish to them again"
+        )
 
 
 def at_least_one(text: str) -> int:

@@ -6,16 +6,17 @@ import json
 import re
 from collections.abc import Callable, Collection, Iterable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import msgspec
 from rich.progress import Progress
 
-from connectors.clients import Admin, common_config, plain_producer
+from connectors.clients import Admin, common_config
 from connectors.fetching import Contents
 from flows.cli import OK
 from flows.commands import ArgumentsError, CommandError
 from flows.commands._definitions import held
+from flows.commands._everywhere import Everywhere, ForAll
 from flows.commands._shared import at_least_one, counted, err, full_name, out, partitions_of, progress_bar, settings_of
 from flows.commands._uplift_answer import Named, records_of, render, render_robust
 from flows.settings import Settings
@@ -254,21 +255,16 @@ def _tell(args: argparse.Namespace, found: list[tuple[_Asked, Estimate, Robust |
 
 
 def _publish(settings: Settings, records: list[Uplift]) -> None:
-    topic, failed = full_name(settings, "uplift"), []
-    partitions_of(Admin(settings, "uplift").partitions(), topic)
-    producer = plain_producer(settings, "uplift")
-
-    def told(error: Any, _: Any) -> None:
-        if error is not None:
-            failed.append(error.str())
-
-    for one in records:
-        key = f"{one.experiment}/{one.segment}".encode()
-        # To librdkafka a timestamp of 0 means now.
-        producer.produce(topic, msgspec.json.encode(one), key, timestamp=max(1, one.timestamp), on_delivery=told)
-    if producer.flush(ANSWER_S) or failed:
-        raise CommandError(f"not delivered: {failed[0] if failed else 'the broker does not answer'}")
-    err().print(f"published {counted(len(records), 'record')} on {topic}")
+    advice = "If somebody else published effects at the same time, run this again"
+    writer = Everywhere(settings, "uplift", "uplift", advice)  # each task of the ranking flow reads its own partition
+    writer.publish(
+        [
+            # To librdkafka a timestamp of 0 means now.
+            ForAll(f"{one.experiment}/{one.segment}".encode(), msgspec.json.encode(one), max(1, one.timestamp))
+            for one in records
+        ]
+    )
+    err().print(f"published {counted(len(records), 'record')} on {writer.topic}")
 
 
 def _remark(count: int, noun: str, what: str) -> None:

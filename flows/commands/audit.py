@@ -189,6 +189,9 @@ def _inputs(settings: Settings) -> dict[str, tuple[str, str]]:
         FLOW: (full_name(settings, "events"), settings.risk.group),
         "experiments": (full_name(settings, "exposures"), settings.experiments.group),
         "readouts": (full_name(settings, "experiments.parts"), settings.readouts.group),
+        "interactions": (full_name(settings, "interactions"), settings.interactions.group),
+        "signals": (full_name(settings, "ranking.parts"), settings.signals.group),
+        "ranking": (full_name(settings, "ranking.requests"), settings.ranking.group),
     }
 
 

@@ -1,4 +1,4 @@
-"""`tidegate publish FILE`: events, exposures or metrics of a file into Kafka, keyed by user, at the time of each."""
+"""`tidegate publish FILE`: records of a file into Kafka, keyed by user, items by item, at the time of each."""
 
 import argparse
 import contextlib
@@ -38,7 +38,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of `tidegate publish`."""
     parser.add_argument("file", type=Path, metavar="FILE", help="JSON lines or CSV, may be .gz; - reads standard input")
     parser.add_argument("--mapping", type=Path, metavar="FILE", help="from the file's fields to an event's (TOML)")
-    parser.add_argument("--topic", default="events", help="where to: events (default), exposures, metrics")
+    parser.add_argument("--topic", default="events", help=f"where to: events (default), {', '.join(LINES)}")
     parser.add_argument("--format", choices=("ndjson", "csv"), help="default: by the file's name, else ndjson")
     parser.add_argument("--rate", type=above_zero, metavar="N", help="at most N events a second")
     parser.add_argument("--limit", type=at_least_one, metavar="N", help="stop after N events")

@@ -24,9 +24,9 @@ from connectors.observed import Observed
 from connectors.reader import Reader
 from connectors.sides import SOON_MS, SideInputs
 from connectors.takeover import CannotStart, OffsetGone, Takeover
-from flows import experiments, explanations, readouts, rekey, risk
+from flows import experiments, explanations, interactions, ranking, readouts, rekey, risk, signals
 from flows.commands._shared import full_name
-from flows.commands._told import Told, ToldToStop
+from flows.commands._stopping import Told, ToldToStop
 from flows.description import Plan
 from flows.settings import Settings, load_settings
 from operators import metrics
@@ -39,6 +39,9 @@ FLOWS = {
         explanations.DESCRIPTION,
         experiments.DESCRIPTION,
         readouts.DESCRIPTION,
+        interactions.DESCRIPTION,
+        signals.DESCRIPTION,
+        ranking.DESCRIPTION,
     )
 }
 

@@ -21,8 +21,11 @@ OF_LABELS = ("labels", "risk.journal")
 """Used only where `risk.labels.enabled`; made all the same, so that switching it on needs nothing else."""
 
 
-REPLAYED = "experiments.definitions"
-"""Compacted, and a side topic of flows: the journal says which records of it were applied where."""
+REPLAYED = ("experiments.definitions", "uplift", "ranking.models")
+"""Compacted, and side topics of flows: the journal says which records of them were applied where."""
+
+CATALOGUE, CATALOGUE_MS = "ranking.catalogue", 86_400_000
+"""The same, but of all items and written all the time: kept whole for a day, far longer than snapshots are apart."""
 
 _LONGEST_MS = 2**63 - 1
 
@@ -62,7 +65,9 @@ def topic_config(topic: Topic, settings: Settings) -> dict[str, str]:
     else:
         # Only closed segments are compacted: small ones give the room of old snapshots back soon.
         config["segment.bytes"] = str(64 * 1024 * 1024)
-    if topic.name == REPLAYED:
+    if topic.name == CATALOGUE:
+        config["min.compaction.lag.ms"] = str(CATALOGUE_MS)
+    if topic.name in REPLAYED:
         # Rolling forward reads them again as they were: what the input still holds may need any version of them.
         kept_ms = settings.topics.retention_ms
         config["min.compaction.lag.ms"] = str(kept_ms if kept_ms >= 0 else _LONGEST_MS)

@@ -34,13 +34,13 @@ from operators.accumulate.pool import EXPOSURE, NOBODY, Pool, give_back, take
 from operators.accumulate.queue import Queue, closes_ms, drop_first, push, rebuild
 from operators.accumulate.units import Units, find_or_add, let_go
 from operators.accumulate.units import find as find_unit
-from operators.accumulate.waiting import Waiting
 from operators.accumulate.window import AGAIN, apply, count_risk, tell
 from operators.batches import I64, U8, Bool
 from operators.compiled import Int, borrowing
 from operators.doubles import add_unit
 from operators.entities import Table
 from operators.entities import find as find_tier
+from operators.waiting import Waiting
 from schemas import part
 
 STRATA = len(part.STRATA)

@@ -88,6 +88,7 @@ class EncodeParts:
     def end_side(self, side: Side) -> Applied:
         """Return dead letters likewise, and an audit record for each definition that is new, changed or taken back."""
         self._offsets[side.topic] = side.next
+        self._offsets.setdefault(INPUT, side.at)  # nothing of the input was read yet: a part says that, too
         answer = applied(self.flow, side, self._chain.beside)
         if side.muted or not side.changes:
             return answer

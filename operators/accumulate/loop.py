@@ -25,14 +25,14 @@ from operators.accumulate.pairs import find as find_pair
 from operators.accumulate.pending import BOUND, HEAD, NEXT, Pending, append, at
 from operators.accumulate.plan import GAP, KEEP, LATENESS, Plan, find_experiment, find_measure
 from operators.accumulate.units import fetch_ahead, fetch_row_ahead, find, find_or_add, let_go
-from operators.accumulate.waiting import Row, drop, earliest, keep, row_at
 from operators.accumulate.window import NOW, TOO_LATE, apply, count_risk
 from operators.batches import F64, I64, U8, U64
 from operators.compiled import Int, borrowing
 from operators.entities import touch as touch_tier
 from operators.featurize.dedup import Seen, forget_expired, holds, remember
 from operators.featurize.dedup import fetch_ahead as fetch_id
-from operators.featurize.sequence import KNOWN, TIME_MS, Sequence, advance, within_reach
+from operators.featurize.sequence import KNOWN, TIME_MS, Sequence, advance
+from operators.waiting import Row, judge, keep, next_due
 
 PER_UNIT = 1_024
 """Most records, and decisions, that are pending of one unit: no exposure has to look at more."""
@@ -253,14 +253,12 @@ def _tiered(
 
 
 @borrowing
-def _is_ahead(sequence: Sequence, row: Row, gap_ms: Int) -> bool:
-    """Return whether a row lies beyond the gap, and others have not confirmed it."""
+def _judge(sequence: Sequence, row: Row, gap_ms: Int) -> tuple[bool, Int]:
+    """Return whether a row lies ahead, and up to when time was confirmed."""
     clock = sequence.clock
-    if clock[KNOWN] == 0:
-        return False
     if row.kind == TIERED:  # decisions are about events, and these move stream time where metrics are read from them
-        return bool(row.time_ms > clock[TIME_MS] + gap_ms)
-    return not within_reach(sequence, row.unit, row.time_ms, gap_ms)
+        return bool(clock[KNOWN] != 0 and row.time_ms > clock[TIME_MS] + gap_ms), clock[TIME_MS]
+    return judge(sequence, row.unit, row.time_ms, gap_ms)
 
 
 @borrowing
@@ -304,16 +302,10 @@ def _take_due(
     told: bool,  # noqa: FBT001  a kernel takes scalars
 ) -> None:
     """Count what waits for a time up to this one; `told`: nobody need confirm it any more."""
-    clock = sequence.clock
-    while world.waiting.meta[0] > 0:
-        place = earliest(world.waiting, until_ms)
-        if place < 0:
-            return
-        row = row_at(world.waiting, place)
-        drop(world.waiting, place)
-        if told:
-            clock[TIME_MS] = max(clock[TIME_MS], row.time_ms)
+    found, row = next_due(world.waiting, sequence, until_ms, told)
+    while found:
         _take(world, sequence, seen, row)
+        found, row = next_due(world.waiting, sequence, until_ms, told)
 
 
 @borrowing
@@ -358,16 +350,13 @@ def run(
         if kind[i] == TIERED and not with_tiers:
             continue
         row = Row(kind[i], unit[i], at_ms, id_hash[i], what[i], arm[i], phase[i], value[i], pre[i])
-        was_ms = clock[TIME_MS]
-        ahead = _is_ahead(sequence, row, gap_ms)
-        if clock[KNOWN] != 0 and clock[TIME_MS] > was_ms:  # confirmed: what waits counts before stream time is there
-            to_ms = clock[TIME_MS]
-            clock[TIME_MS] = was_ms
+        ahead, to_ms = _judge(sequence, row, gap_ms)
+        if to_ms > clock[TIME_MS]:
             _take_due(world, sequence, seen, to_ms, True)
             clock[TIME_MS] = to_ms
         if ahead:
             flags[i] = 1 + AHEAD
-            if keep(world.waiting, row):
+            if keep(world.waiting, row, TIERED):  # decisions are many, and confirm no jump
                 refuse(ledger, -1, AHEAD)
             continue
         if world.waiting.meta[0] > 0:

@@ -11,12 +11,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from operators import waiting as waits
 from operators.accumulate import ledger as books
 from operators.accumulate import pairs as pairs_of
 from operators.accumulate import pool as pool_of
 from operators.accumulate import queue as queues
 from operators.accumulate import units as units_of
-from operators.accumulate import waiting as waits
 from operators.accumulate.answers import Accumulated, Totals
 from operators.accumulate.config import DEFINITION, REASONS, AccumulateConfig
 from operators.accumulate.counting import Tiers, World, forget_experiment
@@ -32,7 +32,7 @@ from operators.featurize.sequence import KNOWN, TIME_MS, Sequence, fresh_sequenc
 from operators.fingerprint import fingerprint
 from operators.parts import Sweep
 from operators.side import Side
-from operators.state import Measurement, State
+from operators.state import Measurement, State, part_of
 from schemas.definition import Definition, Metric, Phase
 
 _LAYOUT = 1  # version of what `dump` returns; raise it whenever the meaning of a state changes
@@ -317,9 +317,9 @@ class Accumulate:
         """
         self._slots = read(str(state["definitions"]))
         self._text = written(self._slots)
-        self._dedup.load(_part(state, "dedup."))
-        self._tiered.load(_part(state, "tiered."))
-        self._sequence = Sequence(**{name: np.array(value) for name, value in _part(state, "sequence.").items()})
+        self._dedup.load(part_of(state, "dedup."))
+        self._tiered.load(part_of(state, "tiered."))
+        self._sequence = Sequence(**{name: np.array(value) for name, value in part_of(state, "sequence.").items()})
         loaded = {name: np.asarray(value) for name, value in state.items() if isinstance(value, np.ndarray)}
         pairs = pairs_of.allocate(max(1, len(loaded["pairs.unit"])), loaded["pairs.meta"].astype(np.int64))
         pool = pool_of.allocate(max(1, len(loaded["pool.told"])), loaded["pool.meta"].astype(np.int64))
@@ -376,7 +376,3 @@ def warm_up() -> None:
     stage.load(stage.dump())
     units_of.grown(units_of.fresh(), units_of.FIRST_CAPACITY + 1)
     stage.define({"any": None})
-
-
-def _part(state: State, prefix: str) -> State:
-    return {name.removeprefix(prefix): value for name, value in state.items() if name.startswith(prefix)}

@@ -5,6 +5,7 @@ decoder's own messages, which can quote it.
 """
 
 import math
+import re
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Final, NamedTuple
@@ -25,7 +26,8 @@ LABELS: Final = ("fraud", "legit")
 EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MILLISECOND: Final = timedelta(milliseconds=1)
 
-_LONGEST: Final = {"id": 256, "user": 1024, "metric": 256}
+_LONGEST: Final = {"id": 256, "user": 1024, "metric": 256, "item": 256, "ranking": 256, "session": 1024}
+_WHOLE: Final = re.compile(rb"-?[0-9]+")
 _OPTIONAL: Final = ("currency", "ip", "device", "counterparty", "country", "session")
 
 _KINDS: Final = {
@@ -71,6 +73,9 @@ FROM_THE_FUTURE: Final = fault(
 )
 TIME_TOO_EARLY: Final = fault(Reason.OUT_OF_RANGE, "a time from 1970 to 9999", "an earlier one", "timestamp")
 TIME_TOO_LATE: Final = fault(Reason.OUT_OF_RANGE, "a time from 1970 to 9999", "a later one", "timestamp")
+NO_TIME: Final = fault(Reason.WRONG_TYPE, "milliseconds since 1970 or RFC 3339", "another string", "timestamp")
+EMPTY_TIME: Final = fault(Reason.EMPTY_FIELD, "milliseconds since 1970 or RFC 3339", "an empty string", "timestamp")
+NO_OFFSET: Final = fault(Reason.WRONG_TYPE, "a time with its offset from UTC", "one without", "timestamp")
 TIME_FRACTION: Final = fault(Reason.WRONG_TYPE, "whole milliseconds", "a fraction", "timestamp")
 
 
@@ -264,6 +269,22 @@ def number_fault(members: dict[str, bytes], name: str) -> Fault | None:
     return None
 
 
+def whole_fault(members: dict[str, bytes], name: str, least: int, most: int | None = None) -> Fault | None:
+    """Return what is wrong with a whole number that may be absent or null; None if nothing is."""
+    raw = members.get(name, b"null")
+    kind = kind_of(raw)
+    if kind == "null":
+        return None
+    expected = f"a whole number from {least} " + ("on" if most is None else f"to {most}")
+    if kind != "a number":
+        return fault(Reason.WRONG_TYPE, expected, kind, name)
+    if not _WHOLE.fullmatch(raw):
+        return fault(Reason.WRONG_TYPE, expected, "another number", name)
+    # As doubles: of more than 4,300 digits Python reads no integer.
+    inside = least <= float(raw) and float(raw) < (1e300 if most is None else most + 1)
+    return None if inside else fault(Reason.OUT_OF_RANGE, expected, "another one", name)
+
+
 def _amount(members: dict[str, bytes]) -> Fault | None:
     raw = members.get("amount", b"null")
     if kind_of(raw) == "a number" and float(raw) < 0:
@@ -283,11 +304,27 @@ def timestamp_fault(members: dict[str, bytes]) -> Fault | None:
     if kind != "a string":
         return fault(Reason.WRONG_TYPE, expected, kind, "timestamp")
     if raw == b'""':
-        return fault(Reason.EMPTY_FIELD, expected, "an empty string", "timestamp")
+        return EMPTY_TIME
     try:
-        moment = _time(raw)
+        return _moment_fault(_time(raw))
     except msgspec.ValidationError:
-        return fault(Reason.WRONG_TYPE, expected, "another string", "timestamp")
-    if moment.tzinfo is None:
-        return fault(Reason.WRONG_TYPE, "a time with its offset from UTC", "one without", "timestamp")
-    return time_fault(milliseconds(moment))
+        return NO_TIME
+
+
+def text_time(text: str) -> int | Fault:
+    """Return milliseconds since 1970 of a time that is digits or RFC 3339, or what is wrong with it."""
+    if not text:
+        return EMPTY_TIME
+    if text.isascii() and text.isdigit():
+        digits = text.lstrip("0") or "0"
+        # More digits than the last time has; and Python refuses to read more than 4,300.
+        return TIME_TOO_LATE if len(digits) > len(str(LAST_TIME_MS)) else time_fault(int(digits)) or int(digits)
+    try:
+        moment = msgspec.convert(text, datetime)
+    except msgspec.ValidationError:
+        return NO_TIME
+    return _moment_fault(moment) or milliseconds(moment)
+
+
+def _moment_fault(moment: datetime) -> Fault | None:
+    return NO_OFFSET if moment.tzinfo is None else time_fault(milliseconds(moment))

@@ -22,6 +22,7 @@ from operators.decode.explain import (
     is_utf8,
     last_counts,
     milliseconds,
+    text_time,
     time_fault,
     unreadable,
 )
@@ -32,11 +33,11 @@ REFUSED: Final = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
 
 
 class Stamped(Protocol):
-    """A record as it is read: times parsed at once, numbers as they stand."""
+    """A record as it is read: times parsed at once where all strings are RFC 3339, numbers as they stand."""
 
     @property
-    def timestamp(self) -> int | float | datetime:
-        """When it was."""
+    def timestamp(self) -> int | float | str | datetime:
+        """When it was; a string may be digits too."""
         ...
 
 
@@ -70,7 +71,12 @@ class Reader(Generic[Record]):
     """Reads records of one form."""
 
     def __init__(
-        self, decode: Callable[[bytes], Record], explain: Callable[[bytes], Fault], max_bytes: int, skew_ms: int
+        self,
+        decode: Callable[[bytes], Record],
+        explain: Callable[[bytes], Fault],
+        max_bytes: int,
+        skew_ms: int,
+        no_key: Fault = MISSING_KEY,
     ) -> None:
         """Set up.
 
@@ -79,7 +85,9 @@ class Reader(Generic[Record]):
             explain: says why it did.
             max_bytes: larger records are not parsed.
             skew_ms: how far a record's time may lie beyond its Kafka timestamp.
+            no_key: what is wrong with a record without a key.
         """
+        self._no_key = no_key
         self._decode = decode
         self._explain = explain
         self._max_bytes = max_bytes
@@ -99,7 +107,8 @@ class Reader(Generic[Record]):
         good = self._plausible(times, kafka_ms)
         if not good.all():
             for at in np.flatnonzero(~good):
-                faults[int(places[at])] = time_fault(_number(records[at].timestamp)) or FROM_THE_FUTURE
+                found = _time(records[at].timestamp)
+                faults[int(places[at])] = found if isinstance(found, Fault) else FROM_THE_FUTURE
             records, places, times = list(compress(records, good.tolist())), places[good], times[good]
         return Read(records, places, times, faults)
 
@@ -112,7 +121,7 @@ class Reader(Generic[Record]):
         if small and all(keys) and all(map(is_utf8, filterfalse(bytes.isascii, values))):  # type: ignore[arg-type]
             return values
         for place, (key, value) in enumerate(zip(keys, values, strict=True)):
-            found = forbidden(key, value, self._max_bytes)
+            found = forbidden(key, value, self._max_bytes, self._no_key)
             if found is not None:
                 faults[place] = found
         return [None if place in faults else value for place, value in enumerate(values)]
@@ -156,12 +165,12 @@ class Reader(Generic[Record]):
         return None
 
 
-def forbidden(key: bytes | None, value: bytes | None, max_bytes: int) -> Fault | None:
+def forbidden(key: bytes | None, value: bytes | None, max_bytes: int, no_key: Fault = MISSING_KEY) -> Fault | None:
     """Return why a value must not be parsed; None if it may."""
     if not value:
         return EMPTY_VALUE
     if not key:
-        return MISSING_KEY
+        return no_key
     if len(value) > max_bytes:
         return TOO_LARGE
     return unreadable(value)
@@ -173,9 +182,27 @@ def _times(records: Iterable[Stamped]) -> I64:
     try:
         return np.array(array("q", stamps))  # type: ignore[type-var]  # refuses all that is not an integer
     except (TypeError, OverflowError):
-        values = map(_number, stamps)
-        return np.array([-1 if time_fault(value) else int(value) for value in values], dtype=np.int64)
+        found = _written(stamps)
+    if found is None:
+        times = map(_time, stamps)
+        found = np.array([-1 if isinstance(each, Fault) else each for each in times], dtype=np.int64)
+    return found
 
 
-def _number(stamp: float | datetime) -> float:
-    return milliseconds(stamp) if isinstance(stamp, datetime) else stamp
+def _written(stamps: Sequence[object]) -> I64 | None:
+    """Return times that are all digits in strings; None if there is anything else."""
+    try:
+        whole = "".join(stamps)  # type: ignore[arg-type]  # refuses all that is not a string
+        if whole.isascii() and whole.isdigit():
+            return np.array(array("q", map(int, stamps)))  # type: ignore[arg-type]  # empty or too long: refused
+    except (TypeError, ValueError, OverflowError):
+        pass
+    return None
+
+
+def _time(stamp: float | str | datetime) -> int | Fault:
+    """Return epoch milliseconds, or what is wrong with a time."""
+    if isinstance(stamp, str):
+        return text_time(stamp)
+    number: float = milliseconds(stamp) if isinstance(stamp, datetime) else stamp
+    return time_fault(number) or int(number)

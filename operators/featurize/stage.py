@@ -39,7 +39,7 @@ from operators.featurize.sequence import KNOWN, N_AHEAD, N_DUPLICATE, N_LATE, TI
 from operators.featurize.windows import count_event
 from operators.own_feature import OwnFeature
 from operators.parts import Sweep
-from operators.state import Measurement, State
+from operators.state import Measurement, State, part_of
 
 _LAYOUT = 2  # version of what `dump` returns; raise it whenever the meaning of a state changes
 _AHEAD = 4  # events between asking for a row and using it
@@ -255,9 +255,9 @@ class Featurize:
 
     def load(self, state: State) -> None:
         """Replace the state by one that `dump` or `changes` returned under the same fingerprint."""
-        self._dedup.load(_part(state, "dedup."))
-        self._entities.load(_part(state, "entities."))
-        self._sequence = Sequence(**{name: np.array(value) for name, value in _part(state, "sequence.").items()})
+        self._dedup.load(part_of(state, "dedup."))
+        self._entities.load(part_of(state, "entities."))
+        self._sequence = Sequence(**{name: np.array(value) for name, value in part_of(state, "sequence.").items()})
         self._rows = allocate(self._entities.capacity, len(self.config.windows_s))
         self._own = allocate_own(self._entities.capacity, self._declared)
         for name, array in self._arrays().items():
@@ -281,7 +281,3 @@ class Featurize:
         """Bytes of state per user at the present capacity, entity table included."""
         rows = sum(array.nbytes for array in self._arrays().values())
         return (rows + self._entities.nbytes) / self._entities.capacity
-
-
-def _part(state: State, prefix: str) -> State:
-    return {name.removeprefix(prefix): value for name, value in state.items() if name.startswith(prefix)}

@@ -11,12 +11,12 @@ from operators.decode.explain import (
     Fault,
     explained,
     fault,
-    kind_of,
     number_fault,
     optional_fault,
     optional_text_fault,
     string_fault,
     timestamp_fault,
+    whole_fault,
 )
 from schemas.dead_letter import Reason
 
@@ -27,7 +27,6 @@ UNSOUND: Final = fault(Reason.OUT_OF_RANGE, "a definition as `tidegate experimen
 NO_DECISION: Final = fault(Reason.WRONG_TYPE, "a record of risk.tiers, version 1", "another")
 
 _NAME: Final = re.compile("^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$")  # as in schemas.definition.Name
-_WHOLE: Final = re.compile(rb"-?[0-9]+")
 
 _string = msgspec.json.Decoder(str).decode
 
@@ -58,8 +57,8 @@ def _exposure(members: dict[str, bytes]) -> Fault:
         or _name_fault(members, "variation_id")
         or string_fault(members, "user")
         or timestamp_fault(members)
-        or _whole_fault(members, "phase")
-        or _whole_fault(members, "bucket", GRID)
+        or whole_fault(members, "phase", 0)
+        or whole_fault(members, "bucket", 0, GRID - 1)
         or optional_fault(members, "attributes", "an object")
         or number_fault(members, "pre_value")
         or NOT_JSON
@@ -85,18 +84,3 @@ def _name_fault(members: dict[str, bytes], name: str) -> Fault | None:
     if _NAME.search(_string(members[name])):
         return None
     return fault(Reason.OUT_OF_RANGE, "1 to 128 letters, digits, ., _ and -", "another string", name)
-
-
-def _whole_fault(members: dict[str, bytes], name: str, below: int | None = None) -> Fault | None:
-    raw = members.get(name, b"null")
-    kind = kind_of(raw)
-    if kind == "null":
-        return None
-    expected = "a whole number from 0 on" if below is None else f"a whole number from 0 to {below - 1}"
-    if kind != "a number":
-        return fault(Reason.WRONG_TYPE, expected, kind, name)
-    if not _WHOLE.fullmatch(raw):
-        return fault(Reason.WRONG_TYPE, expected, "another number", name)
-    if float(raw) < 0 or float(raw) >= (1e300 if below is None else below):
-        return fault(Reason.OUT_OF_RANGE, expected, "another one", name)
-    return None

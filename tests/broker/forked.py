@@ -87,13 +87,14 @@ def _end() -> None:
 
 def _import_all() -> None:
     sys.path.insert(0, str(ROOT))
-    from flows import explanations, risk  # noqa: PLC0415  only in this process, not in that of the tests
+    from flows import explanations, ranking, risk  # noqa: PLC0415  only in this process, not in that of the tests
     from flows.commands import run  # noqa: F401, PLC0415
     from flows.settings import load_settings  # noqa: PLC0415
 
     settings = load_settings(None, {"TIDEGATE_PSEUDONYM_KEY": "a key for tests only, 32 bytes.."}, needs_key=True)
     risk.warm_up(settings)
     explanations.warm_up(settings)
+    ranking.warm_up(settings)
 
 
 def _serve() -> dict[str, Any] | None:

@@ -46,11 +46,13 @@ def create_topics(bootstrap: str, prefix: str, partitions: int = PARTITIONS, **e
         done.result()
 
 
-def publish(bootstrap: str, prefix: str, records: Iterable[Sent], topic: str = "events") -> list[int]:
+def publish(
+    bootstrap: str, prefix: str, records: Iterable[Sent], topic: str = "events", partitions: int = PARTITIONS
+) -> list[int]:
     """Publish in order; returns the number of records per partition."""
     # Idempotent, or a retry could change the order that the tests are about.
     producer = Producer({"bootstrap.servers": bootstrap, "message.max.bytes": 9_000_000, "enable.idempotence": True})
-    counts = [0] * PARTITIONS
+    counts = [0] * partitions
     for each in records:
         producer.produce(f"{prefix}{topic}", each.value, each.key, each.partition, timestamp=each.timestamp_ms)
         counts[each.partition] += 1
@@ -158,11 +160,11 @@ class Flow:
         lines = self.get("/metrics")[1].splitlines()
         return sum(float(line.rsplit(" ", 1)[1]) for line in lines if line.startswith(start))
 
-    def wait_ready(self, timeout_s: float = 90) -> "Flow":
+    def wait_ready(self, timeout_s: float = 240) -> "Flow":
         self._wait(lambda: self.get("/readyz")[0] == 200, timeout_s, "ready")
         return self
 
-    def wait_answered(self, counts: list[int], timeout_s: float = 90) -> None:
+    def wait_answered(self, counts: list[int], timeout_s: float = 180) -> None:
         """Wait until the group's committed offsets reach the ends."""
         topic = f"{self.prefix}events"
         self._wait(lambda: committed(self.bootstrap, self.group, topic) == counts, timeout_s, f"at {counts}")

@@ -27,11 +27,15 @@ MURMUR2 = {
 
 
 def test_creating_the_topics_again_changes_nothing_and_succeeds(tidegate, prefix):
-    names = ["events", "labels", "exposures", "metrics", "risk.tiers", "risk.alerts", "risk.evidence"]
+    names = ["events", "labels", "exposures", "metrics", "items", "interactions", "ranking.requests"]
+    names += ["risk.tiers", "risk.alerts", "risk.evidence"]
     names += ["risk.explanations", "experiments.definitions", "experiments.parts", "experiments.readouts"]
-    names += ["experiments.decisions", "uplift", "dead-letters", "dead-letters.replays", "audit"]
+    names += ["experiments.decisions", "uplift", "ranking.parts", "ranking.signals", "ranking.results"]
+    names += ["ranking.served", "ranking.catalogue", "ranking.models", "ranking.quality"]
+    names += ["dead-letters", "dead-letters.replays", "audit"]
     names += ["risk.snapshots", "risk.journal", "experiments.snapshots", "experiments.journal"]
-    names += ["readouts.snapshots", "readouts.journal", "explanations.snapshots"]
+    names += ["readouts.snapshots", "readouts.journal", "interactions.snapshots", "interactions.journal"]
+    names += ["signals.snapshots", "signals.journal", "ranking.snapshots", "ranking.journal", "explanations.snapshots"]
 
     assert tidegate("topics", "create")[:2] == (0, "".join(f"created  {prefix}{name}\n" for name in names))
     assert tidegate("topics", "create")[:2] == (0, "".join(f"exists   {prefix}{name}\n" for name in names))
@@ -41,7 +45,7 @@ def test_creating_the_topics_again_changes_nothing_and_succeeds(tidegate, prefix
 def test_all_topics_have_the_configured_number_of_partitions(tidegate):
     rows = [json.loads(line) for line in tidegate("topics", "list", "--json")[1].splitlines()]
 
-    assert [row["partitions"] for row in rows] == [4] * 23
+    assert [row["partitions"] for row in rows] == [4] * 39
 
 
 @pytest.mark.usefixtures("topics")

@@ -76,3 +76,12 @@ def test_a_topic_keyed_by_something_else_is_named_with_the_remedy(tidegate, boot
     assert f"{prefix}events is not keyed by user" in " ".join(out.split())
     assert "tidegate run rekey" in out
     assert "person" not in out
+
+
+def test_requests_that_are_keyed_by_something_else_than_the_user_are_named(tidegate, bootstrap, prefix):
+    publish(bootstrap, prefix, "murmur2_random")
+    publish(bootstrap, prefix, "murmur2_random", lambda user: f"session of {user}", topic="ranking.requests")
+    code, out, _ = tidegate("doctor")
+
+    assert (code, results(out)["keys"]) == (1, "failed")
+    assert f"{prefix}ranking.requests is not keyed by user" in " ".join(out.split())

@@ -221,4 +221,6 @@ def test_what_was_counted_under_other_settings_is_not_counted_on_nor_forgotten(b
     flow.start()
 
     assert flow.exit_code() == 1
-    assert "the state of the stage accumulate was made under other settings" in flow.log.read_text()
+    told = flow.log.read_text()
+    assert "the state of the stage accumulate was made under other settings" in told
+    assert f"delete the group {flow.group} and its snapshots" in told

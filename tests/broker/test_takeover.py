@@ -1,8 +1,10 @@
 """Taking over what somebody else left: each way in which it can be unusable is told, never guessed around."""
 
+import time
+
 import pytest
 from confluent_kafka import Consumer, ConsumerGroupTopicPartitions, Producer, TopicPartition
-from confluent_kafka.admin import AdminClient
+from confluent_kafka.admin import AdminClient, NewTopic
 from harness import PARTITIONS, Flow, Sent, create_topics, publish, read_committed
 
 from connectors import progress
@@ -70,6 +72,24 @@ def test_an_expired_offset_is_refused_while_snapshots_exist(left):
     admin = AdminClient({"bootstrap.servers": left.bootstrap})
     admin.delete_consumer_groups([left.group])[left.group].result()
     _fails_with(left, "no committed offset, but snapshots exist")
+
+
+def test_without_its_group_and_its_snapshots_a_flow_begins_anew_as_the_page_says(left):
+    """docs/deploy.md: under a key that the old state would refuse."""
+    admin = AdminClient({"bootstrap.servers": left.bootstrap})
+    topic = f"{left.prefix}risk.snapshots"
+    admin.delete_consumer_groups([left.group])[left.group].result()
+    admin.delete_topics([topic])[topic].result()
+    while topic in admin.list_topics(timeout=10).topics:
+        time.sleep(0.1)
+    admin.create_topics([NewTopic(topic, PARTITIONS, 1, config={"cleanup.policy": "compact"})])[topic].result()
+    left.environment["TIDEGATE_PSEUDONYM_KEY"] = "another key, also long enough"
+
+    left.start()
+    left.wait_answered([200, 200])
+    assert left.terminate() == 0
+    answered = read_committed(left.bootstrap, f"{left.prefix}risk.tiers")
+    assert [len(one) for one in answered] == [400, 400]
 
 
 def test_a_state_older_than_the_log_is_refused(left):

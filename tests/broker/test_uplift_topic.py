@@ -6,6 +6,7 @@ The units are every second of two arms of Hillstrom's e-mail test, published as 
 import csv
 import gzip
 import json
+from collections import Counter
 from datetime import UTC, datetime
 
 import msgspec
@@ -22,6 +23,7 @@ NUMBERS = ("recency", "history", "mens", "womens", "newbie")
 TEXTS = ("zip_code", "channel")
 START = 1_750_000_000_000
 WINDOW_S = 3_600
+PARTITIONS = 4
 
 
 @pytest.fixture(scope="module")
@@ -104,9 +106,11 @@ def test_effects_by_decile_are_published_as_the_file_says_them(
     assert f"published 11 records on {prefix}uplift" in said
     told = [json.loads(line) for line in shown.splitlines()]
 
-    published = records(bootstrap, f"{prefix}uplift", 11)
+    published = records(bootstrap, f"{prefix}uplift", 11 * PARTITIONS)
     by_key = {message.key().decode(): json.loads(message.value()) for message in published}
     assert by_key == {f"email/{one['segment']}": one for one in told}
+    places = Counter((message.key(), message.partition()) for message in published)
+    assert len(places) == 11 * PARTITIONS, "each partition holds each record"
     for message in published:
         one = msgspec.json.decode(message.value(), type=Uplift)
         assert message.timestamp()[1] == one.timestamp == START + 3 * WINDOW_S * 1_000 - 1
@@ -129,7 +133,7 @@ def test_effects_by_decile_are_published_as_the_file_says_them(
     again = tidegate("experiments", "uplift", "email", "--json", "--dry-run")
     assert again[:2] == (0, shown)
     assert "dry run: nothing was published" in again[2]
-    assert len(records(bootstrap, f"{prefix}uplift", 11)) == 11
+    assert len(records(bootstrap, f"{prefix}uplift", 11 * PARTITIONS)) == 11 * PARTITIONS
 
 
 def test_what_cannot_be_is_said(tidegate, applied, publish, prefix):

@@ -3,6 +3,7 @@
 Prometheus' own `promtool` plays the cases; Debian's package `prometheus` has it.
 """
 
+import re
 import shutil
 import subprocess
 
@@ -35,6 +36,38 @@ OBSERVED = f'tidegate_records_sent_total{{{E0},stage="observe"}}'
 MISASSIGNED = f"tidegate_exposures_misassigned_total{{{E0}}}"
 SAMPLED, CHANGED = (f'tidegate_units_refused_total{{{E0},reason="{reason}"}}' for reason in ("sampled", "definition"))
 
+R0 = 'flow="ranking",partition="0",instance="a"'
+UNFAIR = f'tidegate_ranking_fairness_alarm{{{R0},group="small_sellers"}}'
+NDCG, POPULARITY = f"tidegate_ranking_ndcg{{{R0}}}", f"tidegate_ranking_ndcg_popularity{{{R0}}}"
+RANKER_REFUSED = f'tidegate_ranker_refused_total{{{R0},reason="out_of_range"}}'
+SIGNALS_WAITING = 'tidegate_signals_waiting{flow="signals",partition="0",instance="a"}'
+PARTS_OF_ITEMS = 'tidegate_parts_waiting{flow="interactions",partition="0",instance="a"}'
+READY = f"tidegate_ranker_ready{{{R0}}}"
+TIERS_EVICTED = 'tidegate_weighted_users_evicted_total{flow="interactions",partition="0",instance="a"}'
+USERS, USERS_EVICTED, COVISITED, COVISITED_EVICTED, LISTS_EVICTED = (
+    f"tidegate_{name}{{{R0}}}"
+    for name in (
+        "ranking_users", "ranking_users_evicted_total", "covisited_items", "covisited_items_evicted_total",
+        "judged_lists_evicted_total",
+    )
+)  # fmt: skip
+CUT, CUT_MOVES = (f'tidegate_lists_cut_total{{{R0},part="{part}"}}' for part in ("list", "moves"))
+ITEMS_EVICTED = 'tidegate_items_evicted_total{flow="signals",partition="0",instance="a"}'
+
+FIRST_STAGES = {
+    "experiments": "observe", "explanations": "explain", "readouts": "merge", "interactions": "notice",
+    "signals": "merge", "ranking": "notice", "rekey": "rekey",
+}  # fmt: skip
+
+
+def of_service(name):
+    return MEMORY.replace("instance", f'service="{name}",instance')
+
+
+def of_first(flow, stage, series=READ):
+    return series.replace("risk", flow).replace("decode", stage)
+
+
 # (alert, whether it fires within 30 minutes, series by the minute in promtool's notation: start+step x count)
 CASES = [
     ("TidegateFlowDown", True, {UP: "1x5 0x30"}),
@@ -57,6 +90,10 @@ CASES = [
     ("TidegateMemoryHigh", True, {MEMORY: "1.5e9x10 1.9e9x20"}),
     ("TidegateMemoryHigh", False, {MEMORY: "1.7e9x30"}),
     ("TidegateMemoryHigh", False, {MEMORY.replace("tidegate", "kafka"): "1.9e9x30"}),  # somebody else's
+    ("TidegateMemoryHigh", True, {of_service("ranking"): "3.7e9x30"}),
+    ("TidegateMemoryHigh", False, {of_service("ranking"): "3.5e9x30"}),
+    ("TidegateMemoryHigh", True, {of_service("readouts"): "0.95e9x30"}),
+    ("TidegateMemoryHigh", False, {of_service("signals"): "1.7e9x30"}),
     ("TidegateDuplicatesForgotten", True, {f"tidegate_dedup_evicted_total{{{P0}}}": "0x5 0+20x25"}),
     ("TidegateDuplicatesForgotten", False, {f"tidegate_dedup_evicted_total{{{P0}}}": "500x30"}),  # long ago
     ("TidegateStandingsForgotten", True, {f"tidegate_standings_evicted_total{{{P0}}}": "0x5 0+20x25"}),
@@ -79,14 +116,25 @@ CASES = [
     ("TidegateSnapshotsFailing", False, {f"tidegate_snapshot_failures_total{{{RISK}}}": "3x30"}),  # long ago
     ("TidegateSnapshotOld", True, {f"tidegate_snapshot_age_seconds{{{P0}}}": "0+60x30", READ: "0+600x30"}),
     ("TidegateSnapshotOld", False, {f"tidegate_snapshot_age_seconds{{{P0}}}": "0+60x30", READ: "600x30"}),  # idle
-    ("TidegateDeadLetters", True, {READ: "0+1000x30", REJECTED: "0+60x30"}),
     (
-        "TidegateDeadLetters",
+        "TidegateSnapshotOld",
         True,
-        {
-            each.replace("risk", "experiments").replace("decode", "observe"): values
-            for each, values in ((READ, "0+1000x30"), (REJECTED, "0+60x30"))
-        },
+        {f"tidegate_snapshot_age_seconds{{{R0}}}": "0+60x30", of_first("ranking", "notice"): "0+600x30"},
+    ),
+    (
+        "TidegateSnapshotOld",
+        False,  # only a later stage has had something to do
+        {f"tidegate_snapshot_age_seconds{{{R0}}}": "0+60x30", of_first("ranking", "recall"): "0+600x30"},
+    ),
+    ("TidegateDeadLetters", True, {READ: "0+1000x30", REJECTED: "0+60x30"}),
+    *(
+        (
+            "TidegateDeadLetters",
+            fires,
+            {of_first(flow, stage): "0+1000x30", of_first(flow, stage, REJECTED): f"0+{rejected}x30"},
+        )
+        for flow, stage in FIRST_STAGES.items()
+        for fires, rejected in ((True, 60), (False, 40))
     ),
     ("TidegateDeadLetters", False, {READ: "0+1000x30", REJECTED: "0+40x30"}),
     ("TidegateAlertRateOverBudget", True, {RATE: "0.04x30", BUDGET: "0.01x30"}),
@@ -128,6 +176,32 @@ CASES = [
     ("TidegateReadoutsBehind", False, {f"tidegate_readouts_pending{{{READOUTS_0}}}": "60x20 20 60x9"}),
     ("TidegateExperimentsRefused", True, {f"tidegate_experiments_refused_total{{{READOUTS_0}}}": "0x5 0+1x25"}),
     ("TidegateExperimentsRefused", False, {f"tidegate_experiments_refused_total{{{READOUTS_0}}}": "9x30"}),
+    ("TidegateRankingUnfair", True, {UNFAIR: "0x10 1x20"}),
+    ("TidegateRankingUnfair", False, {UNFAIR: "1x30"}),  # long ago
+    ("TidegateRankingWorseThanPopularity", True, {NDCG: "0.30x30", POPULARITY: "0.35x30", READY: "1x30"}),
+    ("TidegateRankingWorseThanPopularity", False, {NDCG: "0.34x30", POPULARITY: "0.35x30", READY: "1x30"}),
+    ("TidegateRankingWorseThanPopularity", False, {NDCG: "0.30x30", POPULARITY: "0.35x30", READY: "0x30"}),
+    ("TidegateRankerRefused", True, {RANKER_REFUSED: "0x20 1x10"}),
+    ("TidegateRankerRefused", False, {RANKER_REFUSED: "3x30"}),
+    ("TidegateSignalsWaiting", True, {SIGNALS_WAITING: "30000x30"}),
+    ("TidegateSignalsWaiting", True, {PARTS_OF_ITEMS: "30000x30"}),
+    ("TidegateSignalsWaiting", False, {SIGNALS_WAITING: "300x30", PARTS_OF_ITEMS: "300x30"}),
+    ("TidegatePartsWaiting", False, {PARTS_OF_ITEMS: "30000x30"}),
+    ("TidegateItemsForgotten", True, {ITEMS_EVICTED: "0x5 0+20x25"}),
+    ("TidegateItemsForgotten", False, {ITEMS_EVICTED: "500x30"}),
+    ("TidegateRankingMemoriesForgotten", True, {TIERS_EVICTED: "0x5 0+20x25"}),
+    ("TidegateRankingMemoriesForgotten", True, {LISTS_EVICTED: "0x5 0+20x25"}),
+    # 20 a minute is 1,200 an hour: more than a tenth of 10,000.
+    ("TidegateRankingMemoriesForgotten", True, {USERS_EVICTED: "0+20x30", USERS: "10000x30"}),
+    ("TidegateRankingMemoriesForgotten", True, {COVISITED_EVICTED: "0+20x30", COVISITED: "10000x30"}),
+    (
+        "TidegateRankingMemoriesForgotten",
+        False,
+        {TIERS_EVICTED: "500x30", LISTS_EVICTED: "500x30"}  # long ago
+        | {USERS_EVICTED: "0+10x30", USERS: "10000x30", COVISITED_EVICTED: "0+10x30", COVISITED: "10000x30"},
+    ),
+    ("TidegateListsTooLarge", True, {CUT: "0x20 1x10"}),
+    ("TidegateListsTooLarge", False, {CUT: "3x30", CUT_MOVES: "0+5x30"}),  # long ago; and less than the list
 ]
 
 
@@ -155,13 +229,19 @@ def test_every_alert_is_played_both_ways(alerts):
         assert {fires for alert, fires, _ in CASES if alert == rule["alert"]} == {True, False}, rule["alert"]
 
 
-def test_the_alert_on_memory_is_below_what_the_container_may_have(alerts, root):
-    compose = yaml.safe_load((root / "docker-compose.yml").read_text())
-    limit = compose["services"]["risk"]["deploy"]["resources"]["limits"]["memory"]
+def test_the_alert_on_memory_is_below_what_each_container_may_have(alerts, compose, root):
+    scraped = yaml.safe_load((root / "deploy/prometheus/prometheus.yml").read_text())["scrape_configs"][0]
+    (names,) = (each["names"] for each in scraped["dns_sd_configs"])
     expression = next(rule["expr"] for rule in alerts if rule["alert"] == "TidegateMemoryHigh")
+    found = re.findall(r'service(=|=~|!~)"([^"]+)"} > (\S+)', expression)
+    bounds = {name: float(bound) for sign, some, bound in found if sign != "!~" for name in some.split("|")}
+    ((others, rest),) = ((some, float(bound)) for sign, some, bound in found if sign == "!~")
 
-    assert limit == "2G"  # 2 * 1024^3 bytes
-    assert 0.8 < float(expression.rpartition("> ")[2]) / (2 * 1024**3) < 0.9
+    assert set(others.split("|")) == set(bounds) < set(names)
+    for name in names:
+        limit = compose["services"][name]["deploy"]["resources"]["limits"]["memory"]
+        assert limit[-1] == "G"  # 1024^3 bytes
+        assert 0.8 < bounds.get(name, rest) / (int(limit[:-1]) * 1024**3) < 0.9, name
 
 
 def test_prometheus_accepts_the_configuration_and_the_rules(promtool, root):

@@ -11,7 +11,7 @@ import yaml
 from flows.cli import COMMANDS
 from flows.settings import load_settings
 
-FLOWS = ("risk", "explanations", "experiments", "readouts")
+FLOWS = ("risk", "explanations", "experiments", "readouts", "interactions", "signals", "ranking")
 OURS = ("topics", *FLOWS, "demo")
 KEY = "0123456789abcdef"
 TOP = {"name", "services", "volumes", "networks", "secrets", "configs"}
@@ -167,11 +167,14 @@ def test_environment_values_are_text_so_that_yaml_cannot_change_them(compose):
             assert isinstance(value, str), f"{name}: {key}"
 
 
-def test_the_demo_and_the_module_of_experiments_need_a_profile(compose):
+def test_the_demo_and_the_modules_of_experiments_and_ranking_need_a_profile(compose):
     assert {name: service["profiles"] for name, service in services(compose) if "profiles" in service} == {
         "demo": ["demo"],
         "experiments": ["experiments"],
         "readouts": ["experiments"],
+        "interactions": ["ranking"],
+        "signals": ["ranking"],
+        "ranking": ["ranking"],
     }
 
 

@@ -84,6 +84,22 @@ def test_the_dashboard_shows_every_metric_but_the_ones_for_other_eyes(dashboard,
     assert unseen == {"tidegate_build_info", "tidegate_heartbeat_age_seconds", "tidegate_stream_time_seconds"}
 
 
+def test_the_first_and_last_stages_in_alerts_and_panels_are_those_of_the_flows(alerts, dashboard, root):
+    """A flow that is not named there would be one whose dead letters wake nobody."""
+    flows = [path.read_text(encoding="utf-8") for path in (root / "flows").glob("*.py")]
+    first, last = (
+        {name for text in flows for name in re.findall(pattern, text)}
+        for pattern in (r'= stage\("(\w+)", messages,', r'records = stage\("(\w+)",')
+    )
+    told = [rule["expr"] for rule in alerts] + [expression for expression, _ in queries(dashboard)]
+    named = [set(some.split("|")) for some in re.findall(r'stage=~"([^"]+)"', " ".join(told))]
+
+    assert {"decode", "notice", "merge"} < first
+    assert named.count(first) == 4  # dead letters and old snapshots; unreadable and throughput
+    assert named.count(last) == 2  # decided and throughput
+    assert len(named) == 6
+
+
 @pytest.mark.parametrize(
     ("expression", "problem"),
     [

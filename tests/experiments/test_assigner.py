@@ -44,7 +44,7 @@ def variations(of, at_ms):
     return [assign(unit, at_ms).variation for unit in UNITS]
 
 
-# statistics.md 3.4, GrowthBook's test cases of version 2: (seed, a) .0505, (seed, b) .2696; of version 1: ("", a) .22.
+# GrowthBook SDK test cases, spec 0.5.4, `hash`, version 2: (seed, a) .0505, (seed, b) .2696; of version 1: ("", a) .22.
 @pytest.mark.parametrize(
     ("unit", "expected"),
     [

@@ -43,3 +43,9 @@ def test_definitions_stay_as_they_were_while_the_input_may_be_read_again():
     assert topic_config(of, LIMITED)["min.compaction.lag.ms"] == "60000"
     assert topic_config(of, forever)["min.compaction.lag.ms"] == "9223372036854775807"
     assert "min.compaction.lag.ms" not in topic_config(TOPICS["experiments.readouts"], LIMITED)
+
+
+def test_side_topics_of_the_ranking_flow_stay_as_they_were_and_the_catalogue_for_a_day():
+    for name in ("uplift", "ranking.models"):
+        assert topic_config(TOPICS[name], LIMITED)["min.compaction.lag.ms"] == "60000"
+    assert topic_config(TOPICS["ranking.catalogue"], LIMITED)["min.compaction.lag.ms"] == "86400000"

@@ -12,7 +12,7 @@ sys.path.insert(0, str(Path(__file__).parent / "featurize"))
 from featurize_reference import ReferenceLru
 
 from operators.compiled import compiled
-from operators.entities import Entities, find, touch
+from operators.entities import Entities, find, retire, touch
 from operators.state import pack, unpack
 
 
@@ -148,3 +148,30 @@ def test_keys_that_fall_on_the_same_slot_are_kept_apart():
 def test_a_snapshot_of_other_bounds_is_refused():
     with pytest.raises(ValueError, match="expected bounds"):
         Entities(10, 0).load(Entities(11, 0).dump())
+
+
+@compiled
+def retire_row(table, row):
+    retire(table, row)
+
+
+def test_a_retired_row_is_handed_on_first_and_its_key_is_found_until_then():
+    entities = Entities(3, promote_after_ms=0)
+    use(entities, [1, 2, 3], [0, 0, 0])
+    use(entities, [3, 1], [1, 2])  # both protected; 2 is the least recent
+    retire_row(entities.table, 0)
+
+    assert held(entities, [1, 2, 3]) == {1, 2, 3}
+    use(entities, [4], [3])
+    assert held(entities, [1, 2, 3, 4]) == {2, 3, 4}
+    use(entities, [5], [4])
+    assert held(entities, [2, 3, 4, 5]) == {3, 4, 5}
+
+
+def test_the_only_row_of_its_segment_can_be_retired():
+    entities = Entities(1, promote_after_ms=10)
+    use(entities, [1], [0])
+    retire_row(entities.table, 0)
+    use(entities, [2, 1], [1, 2])
+
+    assert held(entities, [1, 2]) == {1}

@@ -14,6 +14,7 @@ from ranking.gain import (
     by_score,
     dcg,
     exponential,
+    in_range,
     kept,
     linear,
     mean_known,
@@ -210,3 +211,28 @@ def test_figures_are_those_of_lightgbm(lists, column, k, exponential_gain, linea
     assert np.mean([ndcg(exponential(one), k) for one in listed]) == pytest.approx(exponential_gain, rel=1e-12)
     assert np.mean([ndcg(linear(one), k) for one in listed]) == pytest.approx(linear_gain, rel=1e-12)
     assert np.mean([average_precision(one > 0, k) for one in listed]) == pytest.approx(mean_precision, rel=1e-12)
+
+
+GREATEST = 1.7e308
+
+
+def test_scores_however_far_apart_have_a_cost():
+    """They count 0, 1 and 1/2: the best order has 1 + .5 / log2(3), this one 1 / log2(3) + .5 / 2."""
+    score = np.array([-GREATEST, GREATEST, 0.0])
+
+    assert in_range(score).tolist() == [0.0, 1.0, 0.5]
+    assert kept(score, [1, 2, 0], 3) == 1.0
+    assert kept(score, [0, 1, 2], 3) == pytest.approx((1 / np.log2(3) + 0.5 / 2) / (1 + 0.5 / np.log2(3)))
+
+
+@given(st.lists(st.floats(allow_nan=False, allow_infinity=False), max_size=8))
+def test_the_places_in_the_range_of_scores_rise_with_them_from_0_to_1(values):
+    score = np.array(values)
+    found = in_range(score)
+
+    assert len(found) == len(score)
+    assert (np.diff(found[np.argsort(score, kind="stable")]) >= 0.0).all()
+    if len(set(values)) > 1:
+        assert (found.min(), found.max()) == (0.0, 1.0)
+    else:
+        assert not found.any()

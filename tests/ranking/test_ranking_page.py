@@ -2,10 +2,14 @@
 
 import re
 
+import msgspec
 import numpy as np
 import pytest
 
+from ranking.gain import kept
 from ranking.rerank import REASONS
+from schemas.ranked import RankedList
+from schemas.ranking_request import RankingRequest
 
 
 @pytest.fixture
@@ -30,3 +34,15 @@ def test_the_example_gives_what_it_says(page):
 
 def test_every_reason_stands_in_the_page(page):
     assert [reason for reason in REASONS if reason != "kept" and f"`{reason}`" not in page] == []
+
+
+def test_the_requests_and_the_answer_of_the_page_are_such(page):
+    asked, answer = re.findall(r"```json\n(.*?)```", page, re.DOTALL)
+    requests = [msgspec.json.decode(line, type=RankingRequest) for line in asked.splitlines()]
+    result = msgspec.json.decode(answer, type=RankedList)
+
+    assert result.id == requests[0].id
+    assert {each.item for each in result.items} == {each.id for each in requests[0].items} == set(result.before)
+    assert [result.before.index(each.item) + 1 for each in result.items] == [each.before for each in result.items]
+    scores = [each.score for each in result.items]
+    assert result.steps[0].cost == pytest.approx(1 - kept(scores, [0, 1, 2], 3), rel=1e-3)

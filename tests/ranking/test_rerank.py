@@ -312,3 +312,33 @@ def test_all_steps_on_100_candidates_take_a_small_part_of_30_milliseconds():
 def test_the_reasons_are_told_apart():
     assert len(set(REASONS)) == len(REASONS)
     assert not any(a in b for a, b in itertools.permutations(REASONS, 2))
+
+
+GREATEST = 1.7e308
+
+
+@given(
+    st.lists(st.floats(allow_nan=False, allow_infinity=False), min_size=1, max_size=12),
+    st.lists(st.floats(), min_size=12, max_size=12),
+    st.floats(0, 1),
+)
+def test_whatever_scores_and_values_are_the_order_is_whole_and_its_cost_known(score, incremental, weight):
+    found = rerank(candidates(score, incremental[: len(score)]), 5, uplift=ByUplift(weight), risk=ByRisk(0.5))
+
+    assert sorted(found.after.tolist()) == list(range(len(score)))
+    assert -1e-12 <= found.cost <= 1.0 + 1e-12
+    assert all(np.isfinite(step.cost) for step in found.steps)
+
+
+def test_the_best_item_comes_first_however_far_apart_the_scores_are():
+    found = rerank(candidates([-GREATEST, 0.0, GREATEST]), 3, uplift=ByUplift(0.5), risk=ByRisk(0.1))
+
+    assert found.after.tolist() == [2, 1, 0]
+    assert found.cost == 0.0
+
+
+def test_an_infinite_incremental_value_is_not_known():
+    values = [np.inf, -np.inf, NAN, 2.0, -1.0]
+    found = rerank(candidates([1.0, 2.0, 3.0, 4.0, 5.0], values), 5, uplift=ByUplift(1.0))
+
+    assert found.after.tolist() == [3, 2, 1, 0, 4], "of the unknown the mean, 1/4; equal ones by score"

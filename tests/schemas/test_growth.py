@@ -6,6 +6,7 @@ from typing import Any
 import msgspec
 import pytest
 import written_experiments as of_experiments
+import written_ranking as of_ranking
 import written_readouts as of_readouts
 import written_uplift as of_uplift
 from shapes import (
@@ -42,6 +43,7 @@ FROZEN: dict[type, dict[str, dict[str, Any]]] = {
     **of_experiments.FROZEN,
     **of_readouts.FROZEN,
     **of_uplift.FROZEN,
+    **of_ranking.FROZEN,
     Event: {
         "id": NAME,
         "timestamp": TIME,
@@ -181,6 +183,7 @@ REQUIRED = {
     **of_experiments.REQUIRED,
     **of_readouts.REQUIRED,
     **of_uplift.REQUIRED,
+    **of_ranking.REQUIRED,
     Event: ["id", "timestamp", "user", "type"],
     Label: ["id", "user", "label", "timestamp"],
     Reason: ["feature"],
@@ -289,6 +292,7 @@ EXAMPLES: dict[type, dict[str, Any]] = {
     **of_experiments.EXAMPLES,
     **of_readouts.EXAMPLES,
     **of_uplift.EXAMPLES,
+    **of_ranking.EXAMPLES,
     Event: {"id": "e-1", "timestamp": 0, "user": "u", "type": "t", "amount": 1.5},
     Label: {"id": "e-1", "user": "u", "label": "fraud", "timestamp": 0},
     Reason: {"feature": "count_60s", "value": 3.0},

@@ -10,6 +10,9 @@ def test_the_topics_are_cleaned_up_as_the_design_says():
         "labels": ("delete", False),
         "exposures": ("delete", False),
         "metrics": ("delete", False),
+        "items": ("delete", False),
+        "interactions": ("delete", False),
+        "ranking.requests": ("delete", False),
         "risk.tiers": ("delete", False),
         "risk.alerts": ("delete", False),
         "risk.evidence": ("delete", True),
@@ -19,6 +22,13 @@ def test_the_topics_are_cleaned_up_as_the_design_says():
         "experiments.readouts": ("compact", False),
         "experiments.decisions": ("delete", False),
         "uplift": ("compact", False),
+        "ranking.parts": ("delete", True),
+        "ranking.signals": ("compact", False),
+        "ranking.results": ("delete", False),
+        "ranking.served": ("delete", True),
+        "ranking.catalogue": ("compact", True),
+        "ranking.models": ("compact", True),
+        "ranking.quality": ("delete", False),
         "dead-letters": ("delete", False),
         "dead-letters.replays": ("compact", True),
         "audit": ("delete", False),
@@ -28,6 +38,12 @@ def test_the_topics_are_cleaned_up_as_the_design_says():
         "experiments.journal": ("delete", True),
         "readouts.snapshots": ("compact", True),
         "readouts.journal": ("delete", True),
+        "interactions.snapshots": ("compact", True),
+        "interactions.journal": ("delete", True),
+        "ranking.snapshots": ("compact", True),
+        "ranking.journal": ("delete", True),
+        "signals.snapshots": ("compact", True),
+        "signals.journal": ("delete", True),
         "explanations.snapshots": ("compact", True),
     }
 
@@ -42,6 +58,9 @@ def test_only_what_happens_outside_is_written_by_users():
         "labels",
         "exposures",
         "metrics",
+        "items",
+        "interactions",
+        "ranking.requests",
     ]
 
 

@@ -5,9 +5,9 @@ from accumulate_reference import batch, decided, experiment, measured, rows, sho
 from operators.accumulate.config import REASONS, AccumulateConfig
 from operators.accumulate.loop import PER_UNIT
 from operators.accumulate.stage import Accumulate
-from operators.accumulate.waiting import MOST
 from operators.batches import Change
 from operators.side import Side
+from operators.waiting import MOST
 from schemas.definition import Phase
 
 T, S = 10_000_000, 1_000

@@ -5,7 +5,7 @@ from accumulate_reference import batch, experiment, measured, shown, tick
 
 from operators.accumulate.config import REASONS, AccumulateConfig
 from operators.accumulate.stage import Accumulate
-from operators.accumulate.waiting import MOST
+from operators.waiting import MOST
 
 T, S = 10_000_000, 1_000
 NIGHT = T + 43_200 * S

@@ -124,6 +124,13 @@ def test_a_part_says_how_far_each_topic_was_read():
     assert parts(stage)[0].offsets == {"exposures": 42, "metrics": 9}
 
 
+def test_a_part_says_where_the_input_stands_before_any_of_it_was_read():
+    stage = encode(Fake("button"))
+    stage.end_side(side(topic="metrics"))
+
+    assert parts(stage)[0].offsets == {"exposures": side(topic="metrics").at, "metrics": 9}
+
+
 def test_a_part_goes_to_the_partition_of_its_experiment():
     [record] = encode(Fake("button")).at_flush(3).records
 

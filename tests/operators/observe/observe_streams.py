@@ -5,6 +5,7 @@ import json
 
 import msgspec
 import numpy as np
+from bad_records import MOST
 
 from operators.batches import Messages, Span
 from operators.decode import Pseudonymizer
@@ -13,7 +14,6 @@ from operators.side import Side
 from schemas.definition import Definition, Guardrail, Metric, Phase
 
 NOW = 1_767_225_600_000  # 2026-01-01T00:00:00Z
-MOST = 20_000
 KEY = b"k" * 32
 PSEUDONYMS = Pseudonymizer(KEY)
 

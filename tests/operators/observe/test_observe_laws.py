@@ -4,9 +4,9 @@ import dataclasses
 import random
 
 import pytest
+from bad_records import MOST
 from observe_streams import (
     BUYERS,
-    MOST,
     NOW,
     decision,
     definition,

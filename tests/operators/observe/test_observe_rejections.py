@@ -1,11 +1,9 @@
 """Every kind of bad record of the observe stage has its one reason and its sentence, and none stops the others."""
 
-import json
-
 import pytest
+from bad_records import COMMON, FUTURE, HUGE, NO_FIELD, NOT_JSON, TEXT, TIME, written
 from observe_streams import (
     BUYERS,
-    MOST,
     NOW,
     decision,
     definition,
@@ -18,33 +16,12 @@ from observe_streams import (
 )
 
 STAGE = observe(definition(secondary=(BUYERS,)))
-TIME = "milliseconds since 1970 or RFC 3339"
-NO_FIELD = "no such field"
-TEXT = "expected a string, got"
 NAME = "expected 1 to 128 letters, digits, ., _ and -, got another string - at $."
 BUCKET = "expected a whole number from 0 to 9999, got"
 PHASE = "expected a whole number from 0 on, got"
-HUGE = "expected a number a double can hold, got a larger one - at $."
-FUTURE = "expected a time at most max_clock_skew_s after the record's Kafka timestamp, got a later one - at $.timestamp"
-NOT_JSON = ("not_json", "expected JSON, got something else")
 DECISION = ("wrong_type", "expected a record of risk.tiers, version 1, got another")
 
 
-def written(make, **changes):
-    """Return a good record with raw JSON put in place of some fields; None takes the field away."""
-    fields = {name: json.dumps(value) for name, value in make().items()} | changes
-    return ("{" + ",".join(f'"{name}":{raw}' for name, raw in fields.items() if raw is not None) + "}").encode()
-
-
-COMMON = {
-    "tombstone": (None, "empty_value", "expected a JSON object, got an empty value"),
-    "empty bytes": (b"", "empty_value", "expected a JSON object, got an empty value"),
-    "text": (b"SECRET", *NOT_JSON),
-    "an array": (b'["SECRET"]', "wrong_type", "expected an object, got an array"),
-    "invalid UTF-8": (b'{"SECRET":"\xff"}', "invalid_utf8", "expected UTF-8, got other bytes"),
-    "too deep": (b'{"a":' * 300, "too_deep", "expected at most 256 levels of nesting, got more"),
-    "too large": (b'"' + b"x" * MOST + b'"', "too_large", "expected at most max_message_bytes, got more"),
-}
 OF_USERS = {
     "no user": ({"user": None}, "missing_field", f"{TEXT} {NO_FIELD} - at $.user"),
     "empty user": ({"user": '""'}, "empty_field", "expected at least 1 character, got an empty string - at $.user"),
