@@ -1,4 +1,7 @@
-"""`tidegate generate`: the synthetic stream as JSON lines, happening now, for `tidegate publish -`.
+"""`tidegate generate`: a synthetic stream as JSON lines, for `tidegate publish -`.
+
+`tidegate generate events`, or without a word, is what people do, happening now; the other words are a shop's (see
+`flows.commands._generate_shop`).
 
 With `--at-once` nothing is waited for, and the stream is of a day that does not change: the same seed, the same bytes,
 for `tidegate evaluate`. `--labels` writes beside it which events were planted, as the topic `labels` would say it.
@@ -11,14 +14,15 @@ import contextlib
 import time
 from collections.abc import Callable
 from pathlib import Path
-from sys import stdout
+from sys import stdin, stdout
 from typing import BinaryIO
 
 import msgspec
 
 from flows.cli import OK
 from flows.commands import CommandError
-from flows.commands._shared import above_zero, at_least_one
+from flows.commands import _generate_shop as shop
+from flows.commands._shared import above_zero, at_least_one, moment
 from flows.demo.generator import Generator, GeneratorConfig, Planted
 
 USERS_PER_RATE = 100
@@ -34,19 +38,38 @@ PAUSE_S = 0.05
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of `tidegate generate`."""
     parser.add_argument(
+        "what",
+        nargs="?",
+        choices=("events", *shop.WHAT),
+        default="events",
+        metavar="WHAT",
+        help=f"events (default), or of a shop {', '.join(shop.WHAT)}; clicks reads lines of ranking.results",
+    )
+    parser.add_argument(
         "--rate", type=above_zero, default=500.0, metavar="N", help="mean events a second over a day (default: 500)"
     )
     parser.add_argument("--limit", type=at_least_one, metavar="N", help="stop after N events")
     parser.add_argument("--seed", type=int, default=7, metavar="N", help="decides everything but the time (default: 7)")
-    parser.add_argument("--users", type=at_least_one, metavar="N", help="default: 100 for each event a second")
     parser.add_argument(
-        "--at-once", action="store_true", help="wait for nothing; the stream is then of 5 January 2026, needs --limit"
+        "--users", type=at_least_one, metavar="N", help="default: 100 for each event a second; 400 in a shop"
+    )
+    parser.add_argument(
+        "--at-once",
+        action="store_true",
+        help="wait for nothing; the stream is then of 5 January 2026; events need --limit",
+    )
+    parser.add_argument("--lists", type=at_least_one, default=4_000, metavar="N", help="requests (default: 4000)")
+    parser.add_argument(
+        "--start", type=moment, metavar="TIME", help="of the requests (default: twelve hours before the last full hour)"
     )
     parser.add_argument("--labels", type=Path, metavar="FILE", help="write the labels of the planted abuse there")
 
 
 def main(args: argparse.Namespace) -> int:
     """Do `tidegate generate`."""
+    if args.what != "events":
+        shop.write(args, stdin.buffer if args.what == "clicks" else (), stdout.buffer)
+        return OK
     if args.at_once and args.limit is None:
         raise CommandError("--at-once needs --limit: the stream has no end")
     config = GeneratorConfig(
