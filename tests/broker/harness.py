@@ -206,6 +206,6 @@ class Flow:
         self.process.send_signal(signal.SIGTERM)
         return self.process.wait(60)
 
-    def exit_code(self, timeout_s: float = 60) -> int:
+    def exit_code(self, timeout_s: float = 240) -> int:
         assert self.process is not None
         return self.process.wait(timeout_s)
