@@ -97,10 +97,10 @@ class Stages:
         """Scores to an order."""
         return Rerank(self._own.rerank, self._groups)
 
-    def judge(self, partition: int) -> Judge:
+    def judge(self, _partition: int) -> Judge:
         """Orders as they are; beside them, how good those before turned out to be."""
         users = self._own.recall.user_groups.names
-        return Judge(self._own.judge, self._groups, users, self.notice(partition).fingerprint)
+        return Judge(self._own.judge, self._groups, users, self.fixed["notice"])
 
     def encode(self, partition: int) -> Answer:
         """Orders to records; dead letters, and changes, too."""

@@ -19,8 +19,9 @@ Beside the stages:
                                 control (what travels with them)
     what a stage is             state, stage (the Bytewax operator around one), parts (snapshots of what changed),
                                 fingerprint (of a configuration)
-    what several of them use    entities (bounded tables by key), texts (by row), waiting (rows ahead of time), sketch,
-                                hashing (where a key is in a table), partitioner (where publishers put one), doubles
+    what several of them use    entities (bounded tables by key), texts (by row), fading (sums that halve), waiting
+                                (rows ahead of time), sketch, hashing (where a key is in a table), doubles, partitioner
+                                (where publishers put one)
     what is written alike       audit, dead_letter, capture (what explanations will need), metrics, metrics_of_*
     what makes it fast          compiled, prefetch
     of the settings             own_feature

@@ -5,6 +5,7 @@ do not depend on where batches are cut. Rejected input travels in the batch that
 dead letters together, and a stream of its own could be overtaken by the commit.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import msgspec
@@ -71,6 +72,19 @@ class Rejected:
     timestamp_ms: int  # Kafka's own record timestamp
     reason: str  # a schemas.dead_letter.Reason value; the metric label
     detail: str  # "expected X, got Y - at $.field", from closed templates: no value of the input
+
+
+def first_ms(offsets: I64, time_ms: I64, rejected: Sequence[Rejected]) -> int | None:
+    """Return the time of the first record of a batch: its own, or Kafka's where it could not be read; None: of none.
+
+    Args:
+        offsets: of what could be read, shape (n,).
+        time_ms: event time of each, shape (n,).
+        rejected: what could not be read.
+    """
+    if rejected and (not len(offsets) or rejected[0].offset < offsets[0]):
+        return rejected[0].timestamp_ms
+    return int(time_ms[0]) if len(offsets) else None
 
 
 @dataclass(frozen=True, slots=True)

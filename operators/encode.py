@@ -21,8 +21,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from operators import batches
-from operators.audit import Chain, audit_record
-from operators.batches import F64, TIERS, Change, Decoded, Encoded, Outgoing, Tiered
+from operators.audit import Chain
+from operators.batches import F64, TIERS, Change, Decoded, Encoded, Outgoing, Tiered, first_ms
 from operators.capture import Capture
 from operators.dead_letter import dead_letter
 from operators.side import Applied, Side, applied
@@ -146,19 +146,14 @@ class Encode:
         """Return the audit records of a batch as (input offset, place among the decisions, record, kind)."""
         scored = batch.calibrated.scored
         found: list[tuple[int, int, Outgoing, str]] = []
-        partition = batch.span.partition
-        firsts = [(rejected.offset, rejected.timestamp_ms) for rejected in decoded.rejected[:1]]
-        firsts += [(int(decoded.offsets[0]), int(decoded.time_ms[0]))] if decoded.events else []
-        if chain.must_tell and firsts:
-            _, time = min(firsts)
-            record = audit_record(self.flow, partition, chain.tell(time), time)
-            found.append((-1, 0, record, "configuration"))
+        time = first_ms(decoded.offsets, decoded.time_ms, decoded.rejected)
+        if time is not None:
+            found += [(-1, 0, record, "configuration") for record in chain.configuration(time)]
         # Stable: of one event, the model's change comes before what it did to the thresholds.
         changes: list[Change] = sorted([*scored.changes, *batch.calibrated.changes], key=lambda change: change.offset)
         for change in changes:
-            value = chain.append(change.kind, change.time_ms, rounded(change.detail))
             place = int(np.searchsorted(decoded.offsets, change.offset, side="right"))
-            record = audit_record(self.flow, partition, value, change.time_ms)
+            record = chain.record(change.kind, change.time_ms, rounded(change.detail))
             found.append((change.offset, place, record, change.kind))
         return found
 

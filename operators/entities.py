@@ -11,7 +11,7 @@ alone, never on how often the arrays grew. Reserve rows before a loop (`Entities
 `touch` on `Entities.table`.
 """
 
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -218,9 +218,25 @@ def retire(table: Table, row: Int) -> None:
 
 
 @borrowing
+def _find_all(table: Table, keys: U64, rows: I64) -> None:
+    for i in range(len(keys)):
+        rows[i] = find(table, keys[i])
+
+
+@borrowing
 def _place_all(table: Table) -> None:
     for row in range(table.meta[_USED]):
         _place(table, row)
+
+
+Rows = TypeVar("Rows", bound=tuple[NDArray[Any], ...])
+
+
+def in_larger(rows: Rows, larger: Rows) -> Rows:
+    """Return larger arrays, with what smaller ones hold in their first rows."""
+    for old, new in zip(rows, larger, strict=True):
+        new[: len(old)] = old
+    return larger
 
 
 class Entities:
@@ -272,6 +288,12 @@ class Entities:
                 getattr(self.table, name)[:used] = getattr(old, name)[:used]
             _place_all(self.table)
         return self.capacity
+
+    def rows(self, keys: U64) -> I64:
+        """Return the row of each key, -1 where there is none, shape (n,)."""
+        rows = np.empty(len(keys), np.int64)
+        _find_all(self.table, keys, rows)
+        return rows
 
     def dump(self) -> State:
         """Return a copy of the state, trimmed to the rows in use."""

@@ -4,6 +4,8 @@ import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+import numpy as np
+
 from operators.batches import F64, I64, U8, U64, Rejected, Span
 from schemas.item import Value
 
@@ -123,6 +125,11 @@ class Tiers:
     time_ms: I64
     user: U64
     tier: U8
+
+
+def who_of(rows: Interactions | Requests) -> U64:
+    """Return the user of each row, or the session of one who is not told; 0 for nobody, shape (n,)."""
+    return np.where(rows.user != 0, rows.user, rows.session)
 
 
 Rows = Interactions | Items | Requests | Tiers

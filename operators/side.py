@@ -6,10 +6,11 @@ same place.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Protocol, runtime_checkable
 
 from operators.accumulate.observed import Observed
+from operators.audit import Chain
 from operators.batches import I64, U64, Bool, Change, Encoded, Rejected, Span
 from operators.dead_letter import dead_letter
 from operators.noticed import Rows
@@ -104,6 +105,24 @@ def applied(flow: str, side: Side, beside: str = "") -> Applied:
     topic = side.source or side.topic
     letters = [dead_letter(flow, topic, side.partition, rejected) for rejected in side.rejected]
     return Applied(side.span, letters, beside, side=side)
+
+
+def audited(flow: str, side: Side, chain: Chain, changes: Sequence[Change]) -> Applied:
+    """Return the same with an audit record of each change; the configuration, if it is new, comes before everything.
+
+    Args:
+        flow: that read them.
+        side: they.
+        chain: where changes are written.
+        changes: what became different with them.
+    """
+    answer = applied(flow, side, chain.beside)
+    if side.muted or not changes:
+        return answer
+    told = chain.configuration(changes[0].time_ms)
+    trail = [chain.record(change.kind, change.time_ms, change.detail) for change in changes]
+    kinds = ("configuration",) * len(told) + tuple(change.kind for change in changes)
+    return replace(answer, records=[*told, *answer.records, *trail], beside=chain.beside, audited=kinds)
 
 
 @runtime_checkable

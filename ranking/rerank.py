@@ -133,7 +133,7 @@ class Step(NamedTuple):
 
     def moves(self, k: int) -> list[Move]:
         """Return what came into the first k places, left them or moved within them, in the new order."""
-        was, now = _places(self.before), _places(self.after)
+        was, now = places_of(self.before), places_of(self.after)
         moved = [c for c in self.after.tolist() if was[c] != now[c] and min(was[c], now[c]) < k]
         return [Move(c, int(was[c]), int(now[c]), REASONS[self.reason[c]]) for c in moved]
 
@@ -181,7 +181,7 @@ def rerank(
     steps: list[Step] = []
 
     def took(name: str, after: I64, up: I8, down: I8) -> I64:
-        was, now = _places(order), _places(after)
+        was, now = places_of(order), places_of(after)
         reason = np.where(now < was, up, np.where(now > was, down, KEPT)).astype(np.int8)
         cost = kept(candidates.score, order, k) - kept(candidates.score, after, k)
         steps.append(Step(name, order, after, reason, cost))
@@ -221,7 +221,7 @@ def _shared_out(candidates: Candidates, fairness: FairExposure, order: I64, k: i
     return exposure.reorder(candidates.group[order], share, fairness.tolerance, k)
 
 
-def _places(order: I64) -> I64:
+def places_of(order: I64) -> I64:
     """Return the place of each candidate."""
     places = np.empty_like(order)
     places[order] = np.arange(len(order))

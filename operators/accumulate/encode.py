@@ -5,18 +5,17 @@ one be written twice, or a later one in its place.
 """
 
 from collections.abc import Iterable
-from dataclasses import replace
 from typing import Final, Protocol
 
 import msgspec
 import numpy as np
 
 from operators.accumulate.answers import Accumulated, Totals
-from operators.audit import Chain, audit_record
-from operators.batches import F64, Change, Encoded, Outgoing, Span
+from operators.audit import Chain
+from operators.batches import F64, Encoded, Outgoing, Span
 from operators.dead_letter import dead_letter
 from operators.partitioner import murmur2
-from operators.side import Applied, Side, applied
+from operators.side import Applied, Side, audited
 from operators.state import Measurement, State
 from schemas.part import Part
 
@@ -82,20 +81,14 @@ class EncodeParts:
         if span.muted:
             return Encoded(span, [])
         letters = [dead_letter(self.flow, batch.topic, span.partition, each) for each in batch.rejected]
-        told = self._configuration(span, _first_ms(batch))
+        told = self._chain.configuration(_first_ms(batch))
         return Encoded(span, told + letters, self._chain.beside, ("configuration",) * len(told))
 
     def end_side(self, side: Side) -> Applied:
         """Return dead letters likewise, and an audit record for each definition that is new, changed or taken back."""
         self._offsets[side.topic] = side.next
         self._offsets.setdefault(INPUT, side.at)  # nothing of the input was read yet: a part says that, too
-        answer = applied(self.flow, side, self._chain.beside)
-        if side.muted or not side.changes:
-            return answer
-        told = self._configuration(side.span, side.changes[0].time_ms)
-        trail = [self._audit(side.span, change) for change in side.changes]
-        kinds = ("configuration",) * len(told) + tuple(change.kind for change in side.changes)
-        return replace(answer, records=[*told, *answer.records, *trail], beside=self._chain.beside, audited=kinds)
+        return audited(self.flow, side, self._chain, side.changes)
 
     def at_flush(self, partition: int) -> Encoded | None:
         """Return the parts of experiments that changed since they were written, those that wait longest first."""
@@ -137,15 +130,6 @@ class EncodeParts:
         yield Measurement("tidegate_audit_sequence", float(self._chain.sequence))
         yield Measurement("tidegate_parts_written_total", self._written)
         yield Measurement("tidegate_parts_waiting", len(self._waiting))
-
-    def _configuration(self, span: Span, time_ms: int) -> list[Outgoing]:
-        if not self._chain.must_tell:
-            return []
-        return [audit_record(self.flow, span.partition, self._chain.tell(time_ms), time_ms)]
-
-    def _audit(self, span: Span, change: Change) -> Outgoing:
-        value = self._chain.append(change.kind, change.time_ms, change.detail)
-        return audit_record(self.flow, span.partition, value, change.time_ms)
 
     def _part(self, partition: int, totals: Totals) -> Outgoing:
         definition = totals.definition

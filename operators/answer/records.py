@@ -15,10 +15,10 @@ import msgspec
 import numpy as np
 
 from operators.answer.config import AnswerConfig
-from operators.batches import I64, Outgoing
+from operators.batches import Outgoing
 from operators.encode import FLAGS, numbers, significant
 from operators.lists import SOURCES, Ordered
-from ranking.rerank import REASONS, Step
+from ranking.rerank import REASONS, Step, places_of
 from schemas import ranked
 from schemas.ranked import Move, Ranked, RankedList
 from schemas.served import Served
@@ -113,7 +113,7 @@ class Records:
         first, end, shown = self._starts[k], self._starts[k + 1], self._shown[k]
         after = batch.after[first:end][:shown].tolist()
         before = batch.before[first:end]
-        places = _places(before)
+        places = places_of(before)
         moves = _moves(batch.steps[k], after)
         items = tuple(
             Ranked(
@@ -150,7 +150,7 @@ class Records:
         batch = self._batch
         lists = batch.scored.lists
         first, end, shown = self._starts[k], self._starts[k + 1], self._shown[k]
-        places = _places(batch.after[first:end])
+        places = places_of(batch.after[first:end])
         # In the order of the candidates, which says nothing of how good they are: a trainer keeps ties as they stand.
         rows = np.flatnonzero(places < max(self._config.served_candidates, shown))
         chosen = (first + rows).tolist()
@@ -174,17 +174,11 @@ class Records:
         )
 
 
-def _places(order: I64) -> I64:
-    places = np.empty_like(order)
-    places[order] = np.arange(len(order))
-    return places
-
-
 def _moves(steps: Sequence[Step], after: Sequence[int]) -> list[tuple[Move, ...]]:
     """Return why each item that is shown is in another place, step by step."""
     moves: list[list[Move]] = [[] for _ in after]
     for step in steps:
-        was, now = _places(step.before)[after], _places(step.after)[after]
+        was, now = places_of(step.before)[after], places_of(step.after)[after]
         for at in np.flatnonzero(was != now).tolist():
             why = REASONS[step.reason[after[at]]]
             move = Move(step=step.name, before=int(was[at]) + 1, after=int(now[at]) + 1, reason=why)  # type: ignore[arg-type]

@@ -10,13 +10,13 @@ import numpy as np
 
 from operators.answer.config import AnswerConfig
 from operators.answer.records import PARTS, SERVED, Records
-from operators.audit import Chain, audit_record
-from operators.batches import Change, Encoded, Outgoing, Rejected, Span
+from operators.audit import Chain
+from operators.batches import Change, Encoded, Outgoing, Rejected, first_ms
 from operators.dead_letter import dead_letter
 from operators.decode.explain import fault
 from operators.encode import rounded, significant
-from operators.lists import Judged, Lists
-from operators.side import Applied, Side, applied
+from operators.lists import Judged
+from operators.side import Applied, Side, audited
 from operators.state import Measurement, State
 from schemas.dead_letter import Reason
 from schemas.quality import Quality
@@ -65,22 +65,18 @@ class Answer:
         span = batch.span
         if span.muted:
             return Encoded(span, [])
-        told = self._configuration(span, first_ms(batch.ordered.scored.lists))
+        lists = batch.ordered.scored.lists
+        time_ms = first_ms(lists.requests.offsets, lists.requests.time_ms, lists.rejected)
+        told = self._chain.configuration(1 if time_ms is None else time_ms)
         records = told + self._answers(batch)
         records += [_quality(each) for each in batch.quality]
-        records += [self._audit(span, each) for each in batch.alarms]
+        records += [self._chain.record(each.kind, each.time_ms, rounded(each.detail)) for each in batch.alarms]
         kinds = ("configuration",) * len(told) + tuple(change.kind for change in batch.alarms)
         return Encoded(span, records, self._chain.beside, kinds)
 
     def end_side(self, side: Side) -> Applied:
         """Return a dead letter for each side record that could not be read, and an audit record for each change."""
-        answer = applied(self.flow, side, self._chain.beside)
-        if side.muted or not side.changes:
-            return answer
-        told = self._configuration(side.span, side.changes[0].time_ms)
-        trail = [self._audit(side.span, each) for each in side.changes]
-        kinds = ("configuration",) * len(told) + tuple(change.kind for change in side.changes)
-        return replace(answer, records=[*told, *answer.records, *trail], beside=self._chain.beside, audited=kinds)
+        return audited(self.flow, side, self._chain, [_rounded(each) for each in side.changes])
 
     def recall(self, text: str) -> None:
         """Go on with the audit chain from the text committed beside the input offset; "" begins a new one.
@@ -137,23 +133,9 @@ class Answer:
     def _dead_letter(self, batch: Judged, letter: Rejected) -> Outgoing:
         return dead_letter(self.flow, batch.ordered.scored.lists.topic, batch.span.partition, letter)
 
-    def _configuration(self, span: Span, time_ms: int) -> list[Outgoing]:
-        if not self._chain.must_tell:
-            return []
-        return [audit_record(self.flow, span.partition, self._chain.tell(time_ms), time_ms)]
 
-    def _audit(self, span: Span, change: Change) -> Outgoing:
-        value = self._chain.append(change.kind, change.time_ms, rounded(change.detail))
-        return audit_record(self.flow, span.partition, value, change.time_ms)
-
-
-def first_ms(lists: Lists) -> int:
-    """Return the time of a batch's first record: its own, or Kafka's where it could not be read."""
-    rejected = lists.rejected[:1]
-    if rejected and rejected[0].offset == lists.span.first:
-        return rejected[0].timestamp_ms
-    times = lists.requests.time_ms
-    return int(times[0]) if len(times) else max(lists.rejected[0].timestamp_ms if lists.rejected else 1, 1)
+def _rounded(change: Change) -> Change:
+    return replace(change, detail=rounded(change.detail))
 
 
 def _quality(quality: Quality) -> Outgoing:

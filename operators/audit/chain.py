@@ -47,11 +47,6 @@ class Head(NamedTuple):
     mac: str
 
 
-def audit_record(flow: str, partition: int, value: bytes, time_ms: int) -> Outgoing:
-    """Return a record of a chain as it goes to its topic, at the time of what it tells."""
-    return Outgoing("audit", f"{flow}-{partition}".encode(), value, max(time_ms, 1))  # to librdkafka 0 means now
-
-
 def derive_key(pseudonym_key: bytes) -> bytes:
     """Return the 32 bytes of the audit key that belongs to a pseudonym key.
 
@@ -147,6 +142,22 @@ class Chain:
     def must_tell(self) -> bool:
         """Whether the configuration is not the one the chain tells of."""
         return self._told != self._now
+
+    def configuration(self, time_ms: int) -> list[Outgoing]:
+        """Return the record of the present configuration, unless it is the one the chain tells of.
+
+        Args:
+            time_ms: event time at which it is told.
+        """
+        return [self._outgoing(self.tell(time_ms), time_ms)] if self.must_tell else []
+
+    def record(self, kind: str, time_ms: int, detail: Detail) -> Outgoing:
+        """Return the next record, as it goes to its topic; see `append`."""
+        return self._outgoing(self.append(kind, time_ms, detail), time_ms)
+
+    def _outgoing(self, value: bytes, time_ms: int) -> Outgoing:
+        key = f"{self._flow}-{self._partition}".encode()
+        return Outgoing("audit", key, value, max(time_ms, 1))  # to librdkafka 0 means now
 
     def tell(self, time_ms: int) -> bytes:
         """Return the record of the present configuration, and what it was before where it changed."""

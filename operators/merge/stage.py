@@ -15,7 +15,7 @@ import msgspec
 import numpy as np
 from annotated_types import Ge, Gt, Le, Lt
 
-from operators.audit import Chain, audit_record
+from operators.audit import Chain
 from operators.batches import U8, Encoded, Messages, Outgoing, Rejected, Span
 from operators.dead_letter import dead_letter
 from operators.decode.explain import Fault, depth
@@ -93,7 +93,7 @@ class Merge:
         rejected: list[Rejected] = []
         kinds: list[str] = []
         if batch.values and not batch.span.muted:
-            written += self._configuration(batch.span, batch.timestamps_ms[0], kinds)
+            written += self._configuration(batch.timestamps_ms[0], kinds)
         for value, offset, time_ms in zip(batch.values, batch.offsets, batch.timestamps_ms, strict=True):
             found = read_part(value)
             if isinstance(found, Fault):
@@ -101,7 +101,7 @@ class Merge:
                 if not batch.span.muted:
                     written.append(dead_letter(self.flow, batch.topic, batch.span.partition, rejected[-1]))
             elif (answered := self._take(found)) is not None and not batch.span.muted:
-                written += self._said(batch.span, answered, kinds)
+                written += self._said(answered, kinds)
         return Merged(batch.span, written, self._beside(batch.span), tuple(kinds), rejected)
 
     def take_side(self, side: Side) -> None:
@@ -128,9 +128,9 @@ class Merge:
             return ended
         written = list(ended.records)
         if self._defined:
-            written += self._configuration(side.span, self._defined[0].readout.timestamp, kinds)
+            written += self._configuration(self._defined[0].readout.timestamp, kinds)
         for answered in self._defined:
-            written += self._said(side.span, answered, kinds)
+            written += self._said(answered, kinds)
         return Applied(side.span, written, self._beside(side.span), tuple(kinds), side=side)
 
     def at_flush(self, partition: int) -> Encoded | None:
@@ -248,24 +248,20 @@ class Merge:
         if one.parts:
             self._unread.setdefault(name)
 
-    def _said(self, span: Span, answered: Answered, kinds: list[str]) -> list[Outgoing]:
+    def _said(self, answered: Answered, kinds: list[str]) -> list[Outgoing]:
         """Return the records of a look that changed something, and note the kinds of audit records."""
         found = [records.of_decision(answered)] if answered.changed else []
         if self._chain is not None:
             time_ms = answered.readout.timestamp
             for kind, detail in records.trail(answered):
                 kinds.append(kind)
-                found.append(self._audit(span, self._chain.append(kind, time_ms, detail), time_ms))
+                found.append(self._chain.record(kind, time_ms, detail))
         return found
 
-    def _configuration(self, span: Span, time_ms: int, kinds: list[str]) -> list[Outgoing]:
-        if self._chain is None or not self._chain.must_tell:
-            return []
-        kinds.append("configuration")
-        return [self._audit(span, self._chain.tell(time_ms), time_ms)]
-
-    def _audit(self, span: Span, value: bytes, time_ms: int) -> Outgoing:
-        return audit_record(self.flow, span.partition, value, time_ms)
+    def _configuration(self, time_ms: int, kinds: list[str]) -> list[Outgoing]:
+        told = [] if self._chain is None else self._chain.configuration(time_ms)
+        kinds += ["configuration"] * len(told)
+        return told
 
     def _beside(self, span: Span) -> str:
         return "" if self._chain is None or span.muted else self._chain.beside

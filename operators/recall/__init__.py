@@ -7,7 +7,6 @@ catalogue         the table of all items; `shelves`: popular, trending and new o
 memory            what the stage remembers beside the catalogue, in one place
 users             what each user did lately, and how much
 covisits          which items are visited together
-fading            sums that halve
 loop              interactions into memory, one after the other: the compiled part
 candidates        which items may be in the list of a request
 lookups           what is known of users and candidates, all at once: the compiled part

@@ -5,7 +5,8 @@ from typing import Annotated, ClassVar, Final
 
 from annotated_types import Ge, Le, MaxLen, MinLen
 
-LONGEST_S: Final = 366 * 86_400
+from operators.signals.config import LONGEST_S, Seconds
+
 MOST_GROUPS: Final = 8
 
 Name = Annotated[str, MinLen(1), MaxLen(256)]
@@ -61,5 +62,5 @@ class CatalogueConfig:
     risk_from_signals: bool = False
     offer_field: Annotated[str, MaxLen(256)] = ""
     value_field: Annotated[str, MaxLen(256)] = ""
-    new_for_s: Annotated[int, Ge(1), Le(LONGEST_S)] = 7 * 86_400
+    new_for_s: Seconds = 7 * 86_400
     new_undescribed: bool = False

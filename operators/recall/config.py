@@ -6,10 +6,8 @@ from typing import Annotated, ClassVar
 from annotated_types import Ge, Le, MinLen
 
 from operators.recall.catalogue_config import CatalogueConfig
+from operators.signals.config import LONGEST_S, Seconds
 
-LONGEST_S = 366 * 86_400
-
-Seconds = Annotated[int, Ge(1), Le(LONGEST_S)]
 Count = Annotated[int, Ge(1), Le(1_000)]
 Quota = Annotated[int, Ge(0), Le(1_000)]
 Name = Annotated[str, MinLen(1)]

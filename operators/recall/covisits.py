@@ -22,8 +22,8 @@ import numpy as np
 
 from operators.batches import F64, I64, U64, Bool
 from operators.compiled import Int, borrowing
-from operators.entities import Table, find, touch
-from operators.recall.fading import left, share_of
+from operators.entities import Table, find, in_larger, touch
+from operators.fading import left, share_of
 
 ARRAYS = ("others", "sums", "as_of_ms")
 
@@ -126,8 +126,4 @@ def empty(rows: int, places: int) -> CoVisits:
 
 def grown(lists: CoVisits, rows: int) -> CoVisits:
     """Return a copy with so many rows."""
-    larger = empty(rows, lists.others.shape[1])
-    for name in CoVisits._fields:
-        old = getattr(lists, name)
-        getattr(larger, name)[: len(old)] = old
-    return larger
+    return in_larger(lists, empty(rows, lists.others.shape[1]))

@@ -7,9 +7,9 @@ import numpy as np
 from operators.batches import F64, I64, U64
 from operators.compiled import Int, borrowing
 from operators.entities import find
+from operators.fading import left
 from operators.noticed import CLICK, IMPRESSION, PURCHASE
 from operators.recall.covisits import score, score_beside
-from operators.recall.fading import left
 from operators.recall.loop import World
 from operators.recall.users import COUNTS, NEVER_MS, Users, place_of
 

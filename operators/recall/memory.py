@@ -9,7 +9,7 @@ from operators.batches import AHEAD, DUPLICATE, F64, I64, LATE, U8, U64, Bool
 from operators.entities import Entities
 from operators.featurize.dedup import Dedup
 from operators.featurize.sequence import KNOWN, TIME_MS, Sequence, fresh_sequence, judge
-from operators.noticed import Interactions, Requests
+from operators.noticed import Interactions, Requests, who_of
 from operators.parts import Sweep
 from operators.recall import covisits as covisits_of
 from operators.recall import users as users_of
@@ -18,11 +18,6 @@ from operators.recall.loop import REASONS, Plan, World, run
 from operators.state import State, part_of
 
 FLAGS = {"late": LATE, "duplicate": DUPLICATE, "ahead": AHEAD}
-
-
-def who_of(rows: Interactions | Requests) -> U64:
-    """Return the user of each row, or the session of one who is not told; 0 for nobody, shape (n,)."""
-    return np.where(rows.user != 0, rows.user, rows.session)
 
 
 class Memory:

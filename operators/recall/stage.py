@@ -13,7 +13,7 @@ import numpy as np
 from operators.batches import I64, Span
 from operators.fingerprint import Field, fingerprint
 from operators.lists import SOURCES, Lists
-from operators.noticed import Interactions, Noticed, Requests
+from operators.noticed import Interactions, Noticed, Requests, who_of
 from operators.parts import Sweep
 from operators.recall.candidates import Finder
 from operators.recall.catalogue import Catalogue
@@ -22,7 +22,7 @@ from operators.recall.config import RecallConfig
 from operators.recall.features import matrix, names_of, taken
 from operators.recall.item_records import SIGNALS, TOPIC
 from operators.recall.loop import REASONS
-from operators.recall.memory import FLAGS, Memory, who_of
+from operators.recall.memory import FLAGS, Memory
 from operators.side import Side
 from operators.state import Measurement, State, part_of
 

@@ -14,8 +14,9 @@ import numpy as np
 
 from operators.batches import F64, I64, U8, U64, Bool
 from operators.compiled import Int, borrowing
+from operators.entities import in_larger
+from operators.fading import share_of
 from operators.noticed import CLICK, IMPRESSION, PURCHASE
-from operators.recall.fading import share_of
 from operators.recall.item_fields import MOST_NUMBER
 
 ARRAYS = ("items", "at_ms", "times", "sums", "as_of_ms", "session", "acted_ms", "categories")
@@ -212,8 +213,4 @@ def empty(rows: int, recent: int, categories: int, numbers: int) -> Users:
 def grown(users: Users, rows: int) -> Users:
     """Return a copy with so many rows."""
     numbers = (users.sums.shape[1] - COUNTS) // 2
-    larger = empty(rows, users.items.shape[1], users.categories.shape[1], numbers)
-    for name in Users._fields:
-        old = getattr(users, name)
-        getattr(larger, name)[: len(old)] = old
-    return larger
+    return in_larger(users, empty(rows, users.items.shape[1], users.categories.shape[1], numbers))

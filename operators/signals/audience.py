@@ -15,7 +15,7 @@ import numpy as np
 
 from operators.batches import F64, I64, Bool
 from operators.compiled import Int, borrowing
-from operators.entities import Table, touch
+from operators.entities import Table, in_larger, touch
 from operators.hashing import GOLDEN
 from operators.signals.items import Items
 
@@ -118,8 +118,4 @@ def empty(rows: int) -> Pairs:
 
 def grown(pairs: Pairs, rows: int) -> Pairs:
     """Return a copy with so many rows."""
-    larger = empty(rows)
-    for name in Pairs._fields:
-        old = getattr(pairs, name)
-        getattr(larger, name)[: len(old)] = old
-    return larger
+    return in_larger(pairs, empty(rows))

@@ -13,7 +13,7 @@ import numpy as np
 from operators.batches import U64
 from operators.fingerprint import fingerprint
 from operators.noticed import Interactions as Seen
-from operators.noticed import Noticed, Tiers
+from operators.noticed import Noticed, Tiers, who_of
 from operators.parts import Sweep
 from operators.side import Side
 from operators.signals.config import CountItemsConfig
@@ -88,7 +88,7 @@ class Count:
                 offsets=rows.offsets,
                 kind=rows.kind,
                 item=rows.item,
-                user=np.where(rows.user != 0, rows.user, rows.session),
+                user=who_of(rows),
                 time_ms=rows.time_ms,
                 id_hash=rows.id_hash,
                 position=rows.position,

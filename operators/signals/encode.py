@@ -8,8 +8,8 @@ against, go to every partition of `ranking.parts`, after the items: they say up 
 from collections.abc import Iterable, Sequence
 from typing import Final, Protocol
 
-from operators.audit import Chain, audit_record
-from operators.batches import U64, Encoded, Outgoing, Span
+from operators.audit import Chain
+from operators.batches import U64, Encoded, Outgoing, Span, first_ms
 from operators.dead_letter import dead_letter
 from operators.side import Applied, Side, applied
 from operators.signals.parts import Source, to_all, to_partitions, written
@@ -83,12 +83,9 @@ class EncodeItems:
         if span.muted:
             return Encoded(span, [])
         records = [dead_letter(FLOW, batch.interactions.topic, span.partition, each) for each in batch.rejected]
-        audited: tuple[str, ...] = ()
-        if self._chain.must_tell and (batch.events or batch.rejected):
-            time_ms = _first_ms(batch)
-            records.insert(0, audit_record(FLOW, span.partition, self._chain.tell(time_ms), time_ms))
-            audited = ("configuration",)
-        return Encoded(span, records, self._chain.beside, audited)
+        time_ms = first_ms(batch.interactions.offsets, batch.interactions.time_ms, batch.rejected)
+        told = [] if time_ms is None else self._chain.configuration(time_ms)
+        return Encoded(span, told + records, self._chain.beside, ("configuration",) * len(told))
 
     def end_side(self, side: Side) -> Applied:
         """Return a dead letter for every decision that could not be read."""
@@ -141,11 +138,3 @@ class EncodeItems:
         yield Measurement("tidegate_audit_sequence", float(self._chain.sequence))
         yield Measurement("tidegate_parts_written_total", self._written)
         yield Measurement("tidegate_parts_waiting", self._of.waiting)
-
-
-def _first_ms(batch: Counted) -> int:
-    """Return the time of a batch's first record: its own, or Kafka's where it could not be read."""
-    rows, rejected = batch.interactions, batch.rejected
-    if rejected and (not len(rows.offsets) or rejected[0].offset < rows.offsets[0]):
-        return rejected[0].timestamp_ms
-    return int(rows.time_ms[0])

@@ -15,7 +15,7 @@ from typing import Final
 import msgspec
 import numpy as np
 
-from operators.audit import Chain, audit_record
+from operators.audit import Chain
 from operators.batches import Encoded, Messages, Outgoing, Rejected, Span
 from operators.dead_letter import dead_letter
 from operators.decode.explain import Fault
@@ -260,11 +260,8 @@ class GatherItems:
             yield Measurement("tidegate_audit_sequence", float(self._chain.sequence))
 
     def _configuration(self, batch: Messages) -> tuple[list[Outgoing], tuple[str, ...]]:
-        if self._chain is None or not self._chain.must_tell or not batch.values:
-            return [], ()
-        time_ms = batch.timestamps_ms[0]
-        told_ = audit_record(FLOW, batch.span.partition, self._chain.tell(time_ms), time_ms)
-        return [told_], ("configuration",)
+        told_ = [] if self._chain is None or not batch.values else self._chain.configuration(batch.timestamps_ms[0])
+        return told_, ("configuration",) * len(told_)
 
     def _beside(self) -> str:
         return "" if self._chain is None else self._chain.beside

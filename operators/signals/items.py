@@ -13,8 +13,10 @@ import numpy as np
 
 from operators.batches import F64, I64, Bool
 from operators.compiled import Int, borrowing
+from operators.entities import in_larger
+from operators.fading import share_of
+from operators.noticed import CLICK, IMPRESSION
 from operators.signals.config import PANES
-from operators.signals.rows import CLICK, IMPRESSION
 
 COLUMNS = (
     "impressions",
@@ -131,14 +133,7 @@ def count(
         elif pane <= newest - PANES:
             continue
         _add(items.sums[row, w, pane % PANES], kind, weight, worth, risky, 1.0)
-    age_ms, share = time_ms - items.as_of_ms[row], 1.0
-    if age_ms > 0:
-        left = np.exp2(-age_ms / half_life_ms)
-        for c in range(columns):
-            items.decayed[row, c] *= left
-        items.as_of_ms[row] = time_ms
-    elif age_ms < 0:
-        share = np.exp2(age_ms / half_life_ms)
+    share = share_of(items.as_of_ms, items.decayed, row, time_ms, half_life_ms)
     _add(items.decayed[row], kind, weight, worth, risky, share)
     items.news[row] = True
     items.touched[row] = True
@@ -161,8 +156,4 @@ def empty(rows: int, windows: int) -> Items:
 
 def grown(items: Items, rows: int) -> Items:
     """Return a copy with so many rows."""
-    larger = empty(rows, items.pane.shape[1])
-    for name in Items._fields:
-        old = getattr(items, name)
-        getattr(larger, name)[: len(old)] = old
-    return larger
+    return in_larger(items, empty(rows, items.pane.shape[1]))

@@ -16,12 +16,12 @@ from operators.entities import Table, fetch_ahead, first_guess, touch
 from operators.featurize.dedup import Seen, forget_expired, holds, remember
 from operators.featurize.dedup import fetch_ahead as fetch_id
 from operators.featurize.sequence import KNOWN, TIME_MS, Sequence, advance
+from operators.noticed import IMPRESSION, PURCHASE
 from operators.prefetch import prefetch
 from operators.signals.audience import Pairs, pair_key
 from operators.signals.audience import count as count_audience
 from operators.signals.config import PANES
 from operators.signals.items import Items, count, reset
-from operators.signals.rows import IMPRESSION, PURCHASE
 from operators.waiting import Row, Waiting, judge, keep, next_due
 
 REASONS = ("late", "duplicate", "ahead")

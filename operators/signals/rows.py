@@ -1,16 +1,8 @@
 """What is counted: interactions of users with items, as columns."""
 
 from dataclasses import dataclass, field
-from typing import Final
 
 from operators.batches import F64, I64, U8, U64, Bool, Rejected, Span
-
-IMPRESSION: Final = 0
-CLICK: Final = 1
-PURCHASE: Final = 2
-OTHER: Final = 3
-KINDS = ("impression", "click", "purchase", "other")
-"""What the codes in `Interactions.kind` mean. `OTHER` moves stream time, and is no signal."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,7 +13,7 @@ class Interactions:
         span: the stretch.
         topic: its full name.
         offsets: of the record that each row is of, shape (n,).
-        kind: index into `KINDS`, shape (n,).
+        kind: as in `operators.noticed`, shape (n,). `OTHER` moves stream time, and is no signal.
         item: 64-bit key of the item, never 0, shape (n,).
         user: 64-bit hash of the pseudonym of the user, or of the session where none is told, shape (n,); 0 where
             neither is: all of these are one user of an audience, and each by its id confirms jumps of time.

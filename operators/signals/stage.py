@@ -14,8 +14,7 @@ from numpy.typing import NDArray
 
 from operators import waiting as waits
 from operators.batches import I64, U64, Bool, Span
-from operators.compiled import borrowing
-from operators.entities import Entities, Table, find
+from operators.entities import Entities
 from operators.featurize.dedup import Dedup
 from operators.featurize.sequence import KNOWN, TIME_MS, Sequence, fresh_sequence
 from operators.fingerprint import fingerprint
@@ -29,13 +28,6 @@ from operators.signals.totals import ItemTotals, in_turn, sums_of
 from operators.state import Measurement, State, part_of
 
 _LAYOUT = 1  # version of what `dump` returns; raise it whenever the meaning of a state changes
-
-
-@borrowing
-def find_all(table: Table, keys: U64, rows: I64) -> None:
-    """Write the row of each key, -1 where it is not in the table."""
-    for i in range(len(keys)):
-        rows[i] = find(table, keys[i])
 
 
 class CountItems:
@@ -155,9 +147,7 @@ class CountItems:
 
     def rows(self, items: U64) -> I64:
         """Return the row of each item, -1 where it is not kept, shape (n,)."""
-        rows = np.empty(len(items), np.int64)
-        find_all(self._items.table, items, rows)
-        return rows
+        return self._items.rows(items)
 
     def since(self, items: U64) -> list[int]:
         """Return the stream time at which each of some items that are kept was first heard of, milliseconds."""

@@ -11,6 +11,7 @@ from typing import Final
 import numpy as np
 
 from operators.batches import F64, Bool
+from operators.noticed import CLICK, IMPRESSION, PURCHASE
 from operators.signals.config import PANES, panes_ms
 from operators.signals.items import (
     AUDIENCE,
@@ -20,7 +21,6 @@ from operators.signals.items import (
     WEIGHTED,
     WEIGHTED_DEBIASED,
 )
-from operators.signals.rows import CLICK, IMPRESSION, PURCHASE
 from ranking.rates import entropy_nats, smoothed_rate
 
 _COUNTS: Final = ("impressions", "clicks", "purchases")

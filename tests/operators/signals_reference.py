@@ -7,8 +7,9 @@ from typing import NamedTuple
 import numpy as np
 
 from operators.batches import DUPLICATE, LATE, Span
+from operators.noticed import CLICK, IMPRESSION, PURCHASE
 from operators.signals.config import CountItemsConfig
-from operators.signals.rows import CLICK, IMPRESSION, PURCHASE, Interactions
+from operators.signals.rows import Interactions
 
 SECOND, HOUR = 1_000, 3_600_000
 START = 1_700_000_000_000

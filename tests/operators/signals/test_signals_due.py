@@ -7,9 +7,9 @@ import pytest
 from cutting import canonical
 from signals_reference import CONFIG, HOUR, START, Row, batch, stream
 
+from operators.noticed import CLICK, IMPRESSION
 from operators.parts import EVERYTHING, Assembly, Changes, Sweep
 from operators.signals.merge import MergeItems, MergeItemsConfig
-from operators.signals.rows import CLICK, IMPRESSION
 from operators.signals.stage import CountItems
 from operators.signals.values import changed_enough, floors_of, label, names_of
 from operators.state import pack, unpack

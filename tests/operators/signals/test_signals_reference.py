@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from signals_reference import CONFIG, HOUR, SECOND, START, Row, batch, judged, signals, stream
 
+from operators.noticed import CLICK, IMPRESSION
 from operators.signals.items import COLUMNS
 from operators.signals.merge import MergeItems, MergeItemsConfig
-from operators.signals.rows import CLICK, IMPRESSION
 from operators.signals.stage import CountItems
 
 SEEDS = (1, 2, 3)

@@ -8,7 +8,7 @@ from signals_reference import CONFIG, HOUR, SECOND, START, Row, batch, stream
 from test_signals_reference import counted, merged, told
 
 from operators.batches import AHEAD, LATE
-from operators.signals.rows import CLICK, IMPRESSION, OTHER, PURCHASE
+from operators.noticed import CLICK, IMPRESSION, OTHER, PURCHASE
 from operators.signals.stage import CountItems
 from operators.waiting import MOST
 
