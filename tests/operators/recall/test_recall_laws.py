@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 
+import laws
 import numpy as np
 import pytest
 from cutting import canonical
@@ -16,7 +17,6 @@ from recall_stories import acted, answered, asked, batched, described, made, sma
 
 from operators.metrics import Metrics
 from operators.noticed import CLICK, Noticed
-from operators.parts import EVERYTHING, SLICES, Assembly, Changes, Sweep
 from operators.recall.config import RecallConfig
 from operators.side import Side, TakesSides
 from operators.state import Stage, pack, unpack
@@ -90,36 +90,17 @@ def test_its_figures_survive_a_snapshot():
     assert measured(restored(stage)) == measured(stage)
 
 
-def parts_needed(sweeps):
-    """The rule of `operators.parts`: a part may go once later sweeps have covered every slice."""
-    for start in range(len(sweeps)):
-        later = {n % SLICES for first, count in sweeps[start + 1 :] for n in range(first, first + count)}
-        if len(later) < SLICES:
-            return start
-    return len(sweeps) - 1
-
-
 @settings(max_examples=10)
 @given(data=st.data())
 def test_the_parts_of_one_turn_are_the_state(data):
     """Any sweeps, and a restart from the parts at any of them."""
-    stage, changes, parts, sweeps, first = made(), Changes(), [], [], 0
     told = story(data.draw(st.integers(1, 99)), 200)
-    for k in range(0, len(told), 40):
-        answered(stage, batched(told[k : k + 40], 100))
-        sweep = Sweep(first, data.draw(st.integers(1, 64))) if parts else EVERYTHING
-        first = sweep.next
-        parts.append(unpack(pack(changes.of(stage, sweep))))
-        sweeps.append(sweep)
-        needed = parts[parts_needed(sweeps) :]
-        assembly = Assembly(needed[-1])
-        for part in needed:
-            assembly.add(part)
-        again = made()
-        again.load(assembly.finish())
-        assert canonical(again.dump()) == canonical(stage.dump())
-        if data.draw(st.booleans()):
-            stage, changes = again, Changes()
+    laws.its_parts_are_its_state(
+        made,
+        (batched(told[k : k + 40], 100) for k in range(0, len(told), 40)),
+        lambda: data.draw(st.integers(1, 64)),
+        lambda: data.draw(st.booleans()),
+    )
 
 
 def test_it_repeats_itself():

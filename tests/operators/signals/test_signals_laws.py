@@ -7,17 +7,16 @@ import sys
 import laws
 import numpy as np
 import pytest
-from cutting import canonical, cut, random_cuts
+from cutting import cut, random_cuts
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from signals_reference import CONFIG, HOUR, START, Row, batch, stream
 
-from operators.parts import EVERYTHING, SLICES, Assembly, Changes, Sweep
+from operators.noticed import CLICK
 from operators.signals.config import CountItemsConfig
 from operators.signals.merge import MergeItems, MergeItemsConfig
-from operators.signals.rows import CLICK
 from operators.signals.stage import CountItems
-from operators.state import Stage, pack, unpack
+from operators.state import Stage
 
 SEEDS = (1, 2, 3)
 TIGHT = CountItemsConfig(
@@ -105,35 +104,16 @@ def test_the_laws_run_into_every_bound():
     assert min(found[f"tidegate_{name}_evicted_total"] for name in ("items", "audience_pairs", "dedup")) > 10
 
 
-def parts_needed(sweeps):
-    """The rule of `operators.parts`: a part may go once later sweeps have covered every slice."""
-    for start in range(len(sweeps)):
-        later = {n % SLICES for first, count in sweeps[start + 1 :] for n in range(first, first + count)}
-        if len(later) < SLICES:
-            return start
-    return len(sweeps) - 1
-
-
 @settings(max_examples=15, deadline=None)
 @given(data=st.data())
 def test_the_parts_of_one_turn_are_the_state(data):
     """Any sweeps, and a restart from the parts at any of them."""
-    stage, changes, parts, sweeps, first = made(), Changes(), [], [], 0
-    for piece in cut(crowded(data.draw(st.integers(1, 9)), 600), range(0, 600, 60)):
-        laws.run(stage, [piece])
-        sweep = Sweep(first, data.draw(st.integers(1, 64))) if parts else EVERYTHING
-        first = sweep.next
-        parts.append(unpack(pack(changes.of(stage, sweep))))
-        sweeps.append(sweep)
-        needed = parts[parts_needed(sweeps) :]
-        assembly = Assembly(needed[-1])
-        for part in needed:
-            assembly.add(part)
-        again = made()
-        again.load(assembly.finish())
-        assert canonical(again.dump()) == canonical(stage.dump())
-        if data.draw(st.booleans()):
-            stage, changes = again, Changes()
+    laws.its_parts_are_its_state(
+        made,
+        ([piece] for piece in cut(crowded(data.draw(st.integers(1, 9)), 600), range(0, 600, 60))),
+        lambda: data.draw(st.integers(1, 64)),
+        lambda: data.draw(st.booleans()),
+    )
 
 
 def test_memory_is_bounded_under_a_flood_of_items_and_users():
